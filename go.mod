@@ -1,0 +1,3 @@
+module github.com/oldguard/oldguard
+
+go 1.26

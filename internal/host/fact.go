@@ -1,0 +1,86 @@
+package host
+
+import (
+	"slices"
+	"time"
+)
+
+// Source says who read a statement, from which input, at which place in it, and as of when.
+type Source struct {
+	Reader string    // name of the evidence reader, such as "systeminfo"
+	Input  string    // name of the input as the user gave it
+	At     string    // place in the input: a line, a registry key, a field
+	Taken  time.Time // when the evidence was taken; zero if the evidence does not say
+}
+
+// Claim is one source's word for a value.
+type Claim[T comparable] struct {
+	Value T
+	From  Source
+	// Rank tells how much this source is to be trusted for this fact; higher is better.
+	// It is the reader's place in the list of readers unless the reader knows better.
+	Rank int
+}
+
+// Fact is a value that zero or more sources state. The zero value is unknown.
+type Fact[T comparable] struct {
+	claims []Claim[T] // best first, stable for equal rank
+}
+
+// Say records that src states v. Saying the zero value of T is saying nothing. The same
+// value from the same place is recorded once.
+func (f *Fact[T]) Say(v T, rank int, src Source) {
+	var zero T
+	if v == zero {
+		return
+	}
+	for _, c := range f.claims {
+		if c.Value == v && c.From == src {
+			return
+		}
+	}
+	i := 0
+	for i < len(f.claims) && f.claims[i].Rank >= rank {
+		i++
+	}
+	f.claims = slices.Insert(f.claims, i, Claim[T]{v, src, rank})
+}
+
+// Value returns the best claim's value, and whether there is one.
+func (f Fact[T]) Value() (v T, known bool) {
+	if len(f.claims) == 0 {
+		return v, false
+	}
+	return f.claims[0].Value, true
+}
+
+// Or returns the value, or def if it is unknown.
+func (f Fact[T]) Or(def T) T {
+	if v, ok := f.Value(); ok {
+		return v
+	}
+	return def
+}
+
+// Known reports whether any source states a value.
+func (f Fact[T]) Known() bool { return len(f.claims) > 0 }
+
+// Disputed reports whether two sources state different values.
+func (f Fact[T]) Disputed() bool {
+	for _, c := range f.claims {
+		if c.Value != f.claims[0].Value {
+			return true
+		}
+	}
+	return false
+}
+
+// Claims returns all claims, best first. The caller must not change them.
+func (f Fact[T]) Claims() []Claim[T] { return f.claims }
+
+// Merge adds every claim of g to f.
+func (f *Fact[T]) Merge(g Fact[T]) {
+	for _, c := range g.claims {
+		f.Say(c.Value, c.Rank, c.From)
+	}
+}
