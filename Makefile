@@ -1,0 +1,98 @@
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+FUZZTIME  ?= 20s
+COUNT     ?= 10
+FROM      ?= ../shared/data/msrc
+PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
+# On a build machine no result comes from the cache.
+TESTFLAGS ?= -timeout 20m $(if $(CI),-count=1)
+
+# The tools are pinned in tools/go.mod. Go builds each once and keeps it in its build cache;
+# this prints where.
+tool = $$(go -C tools tool -n $(1))
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the program, ./oldguard
+	CGO_ENABLED=0 go build -trimpath -o oldguard ./cmd/oldguard
+
+.PHONY: test
+test: ## all tests, with the race detector
+	CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: ## golangci-lint and vet
+	$(call tool,golangci-lint) run ./...
+	go vet ./...
+
+.PHONY: fmt
+fmt: ## format all Go files
+	$(call tool,golangci-lint) fmt ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME=20s each
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## benchmarks, COUNT=10 runs, compared with bench/base.txt
+	@mkdir -p bench
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bench/new.txt
+	@if [ -f bench/base.txt ]; then $(call tool,benchstat) bench/base.txt bench/new.txt; fi
+
+.PHONY: golden
+golden: ## rewrite the expected outputs of all tests; review the difference as the feature
+	go test $$(scripts/golden-packages) -update
+
+.PHONY: e2e
+e2e: ## the command line's transcripts and the tests against real peers, none of them skipped
+	CI=true go test -count=1 -run '^Test(Script|Peer)' ./...
+
+.PHONY: catalog
+catalog: ## rebuild the embedded catalogue from the feeds in FROM=DIR
+	go run ./cmd/oldguard catalog build --from $(FROM)
+
+.PHONY: docs
+docs: ## rewrite the program's outputs quoted in README.md and docs/
+	go test -run '^TestQuotedOutput$$' . -update
+
+.PHONY: cross
+cross: ## compile, tests included, for systems other than this one
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
+
+.PHONY: check
+check: ## everything that a change must pass; what the build machine runs
+	scripts/test-deps
+	$(call tool,golangci-lint) fmt --diff ./...
+	$(MAKE) lint
+	$(MAKE) cross
+	$(MAKE) fuzz FUZZTIME=3s
+	$(MAKE) test
+
+.PHONY: release-dry
+release-dry: ## the release files for all platforms into dist/, published nowhere
+	@rm -rf dist && mkdir -p dist
+	@for p in $(PLATFORMS); do \
+		os=$${p%/*} arch=$${p#*/} exe=; \
+		[ $$os != windows ] || exe=.exe; \
+		echo "dist/oldguard-$$os-$$arch$$exe"; \
+		GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go build -trimpath -buildvcs=true -ldflags '-s -w' \
+			-o "dist/oldguard-$$os-$$arch$$exe" ./cmd/oldguard; \
+	done
+	@cd dist && { command -v sha256sum >/dev/null && sha256sum oldguard-* || shasum -a 256 oldguard-*; } >SHA256SUMS
+	@cat dist/SHA256SUMS
+
+.PHONY: hooks
+hooks: ## format and lint changed packages before each commit
+	ln -sf "$(CURDIR)/scripts/pre-commit" "$$(git rev-parse --git-path hooks)/pre-commit"
+
+.PHONY: new-reader
+new-reader: ## scaffold of an evidence reader: make new-reader NAME=wmicqfe
+	scripts/new-reader "$(NAME)"
