@@ -54,8 +54,34 @@ func (b Build) revision() int64 {
 	return int64(b.Revision)
 }
 
+// AtLeast reports whether b is known to be c or later, in the order of Compare: an unknown
+// build never is, and a build with an unknown revision is not at least the same build with
+// a known one. To accept a product whatever its updates, give c without a revision.
+//
+// On Windows 6.0 and 6.1 before the rollup model a higher revision is not always newer; see
+// Branch.
+func (b Build) AtLeast(c Build) bool { return b.Known() && b.Compare(c) >= 0 }
+
 // MarshalText writes the dotted form.
 func (b Build) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
+
+// UnmarshalText reads what Parse reads, as long as a build is in it. The empty text gives
+// the zero value.
+func (b *Build) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*b = Build{}
+		return nil
+	}
+	v, err := Parse(string(text))
+	if err != nil {
+		return err
+	}
+	if !v.Build.Known() {
+		return fmt.Errorf("%q states no build", text)
+	}
+	*b = v.Build
+	return nil
+}
 
 // KB is the number of a Microsoft Knowledge Base article, by which updates are named.
 // Zero means none.
@@ -118,3 +144,47 @@ func (a Arch) String() string {
 
 // MarshalText writes what String gives.
 func (a Arch) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what ParseArch reads. The empty text gives ArchUnknown.
+func (a *Arch) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*a = ArchUnknown
+		return nil
+	}
+	v, err := ParseArch(string(text))
+	if err == nil {
+		*a = v
+	}
+	return err
+}
+
+// ParseArch reads the name of an architecture as Windows, its tools and its packages write
+// it, in upper or lower case: x86, i386; x64, amd64, x86_64; ia64; arm; arm64, aarch64.
+func ParseArch(s string) (Arch, error) {
+	if a := archOf(s); a != ArchUnknown {
+		return a, nil
+	}
+	return ArchUnknown, fmt.Errorf("%.20q is not an architecture", s)
+}
+
+func archOf(name string) Arch {
+	for _, n := range [...]struct {
+		name string
+		arch Arch
+	}{
+		{"x86", X86},
+		{"i386", X86},
+		{"amd64", AMD64},
+		{"x64", AMD64},
+		{"x86_64", AMD64},
+		{"ia64", IA64},
+		{"arm64", ARM64},
+		{"aarch64", ARM64},
+		{"arm", ARM},
+	} {
+		if strings.EqualFold(name, n.name) {
+			return n.arch
+		}
+	}
+	return ArchUnknown
+}
