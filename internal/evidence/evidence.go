@@ -1,0 +1,55 @@
+package evidence
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/oldguard/oldguard/internal/host"
+)
+
+// Input is one piece of evidence. Exactly one of File and Tree is set.
+type Input struct {
+	// Name is the input as the user named it; for a file in a tree, the path below it.
+	Name string
+	// File is a file. Whoever made the input closes what is behind it, after reading.
+	File *io.SectionReader
+	// Tree is a folder. A link in it is never followed, so it cannot lead out of it.
+	Tree fs.FS
+	// Rank is the trust in the reader, for host.Fact.Say. Read sets it.
+	Rank int
+}
+
+// Reader is one kind of evidence that the program understands: code and its documentation
+// together.
+type Reader struct {
+	// Name is what --as and reports call it: "systeminfo".
+	Name string
+	// Doc says what it is, how to obtain it, and what it proves.
+	Doc string
+	// Sniff reports whether the input looks like this kind. It sees the head only.
+	Sniff func(Probe) bool
+	// Read says to h what the input says. What it cannot read it records as a gap of h;
+	// an error means that nothing, or nothing more, could be read. An input that holds
+	// several things, or the evidence of several machines, gives them as nested inputs
+	// and says nothing about them itself; each is then read for itself. Read keeps
+	// neither the input nor h, and may be called for several inputs at the same time.
+	Read func(ctx context.Context, in Input, h *host.Host) (nested []Input, err error)
+}
+
+// Probe is what a reader sees of an input to tell whether it is its kind.
+type Probe struct {
+	Name string // as in Input
+	Head []byte // the first bytes, at most 32 KiB
+	Text string // the head as text, whatever its encoding; see Decode
+}
+
+// probeSize is enough for the header and the first columns of systeminfo /FO TABLE, the
+// longest header that any reader looks for, in UTF-16.
+const probeSize = 32 << 10
+
+// TextInput makes an input of text, for what is nested in a file.
+func TextInput(name, text string) Input {
+	return Input{Name: name, File: io.NewSectionReader(strings.NewReader(text), 0, int64(len(text)))}
+}

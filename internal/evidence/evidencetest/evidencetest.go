@@ -1,0 +1,192 @@
+// Package evidencetest is what the tests of evidence readers share: goldens over a folder
+// of cases, a fuzz target with its properties, and a look at a host as JSON. It is for
+// tests only.
+package evidencetest
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/golden"
+	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/winver"
+)
+
+// Golden reads each folder of testdata as a folder of evidence with the reader alone, and
+// compares the hosts with the folder's want.json. There must be at least one.
+func Golden(t *testing.T, r evidence.Reader) {
+	t.Helper()
+	dirs, err := os.ReadDir("testdata")
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("reader %s has no testdata: %v", r.Name, err)
+	}
+	for _, d := range dirs {
+		if !d.IsDir() || d.Name() == "fuzz" {
+			continue
+		}
+		t.Run(d.Name(), func(t *testing.T) {
+			dir := filepath.Join("testdata", d.Name())
+			golden.JSON(t, filepath.Join(dir, "want.json"), Read(t, []evidence.Reader{r}, without{os.DirFS(dir)}))
+		})
+	}
+}
+
+// without hides the golden file from the reader.
+type without struct{ fs.FS }
+
+// ReadDir lists the folder without want.json.
+func (w without) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(w.FS, name)
+	var rest []fs.DirEntry
+	for _, e := range entries {
+		if e.Name() != "want.json" {
+			rest = append(rest, e)
+		}
+	}
+	return rest, err
+}
+
+// Read reads a folder and gives the hosts in it as View shows them.
+func Read(t testing.TB, readers []evidence.Reader, tree fs.FS) []map[string]any {
+	t.Helper()
+	views := []map[string]any{}
+	for h, err := range evidence.Read(context.Background(), readers, []evidence.Input{{Name: "", Tree: tree}}, evidence.Options{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		views = append(views, View(h))
+	}
+	return views
+}
+
+// View shows what is known of a host, without the sources; a disputed fact with all its
+// values.
+func View(h *host.Host) map[string]any {
+	v := map[string]any{}
+	show(v, "name", h.Name)
+	show(v, "domain", h.Domain)
+	show(v, "product_id", h.ProductID)
+	show(v, "machine_id", h.MachineID)
+	show(v, "product", h.Product)
+	show(v, "edition", h.Edition)
+	show(v, "installation", h.Installation)
+	show(v, "role", h.Role)
+	show(v, "arch", h.Arch)
+	show(v, "build", h.Build)
+	show(v, "build_lab", h.BuildLab)
+	show(v, "service_pack", h.ServicePack)
+	show(v, "language", h.Language)
+	show(v, "installed", h.Installed)
+	show(v, "booted", h.Booted)
+	type update struct{ KB, From, On string }
+	var updates []update
+	for _, kb := range h.Updates.All() {
+		u := update{KB: kb.String()}
+		for i, s := range h.Updates.Sources(kb) {
+			if i > 0 {
+				u.From += "; "
+			}
+			u.From += s.Reader + " " + s.At
+		}
+		if on, ok := h.InstalledOn[kb]; ok {
+			u.On = on.Format(time.RFC3339)
+		}
+		updates = append(updates, u)
+	}
+	if len(updates) > 0 {
+		v["updates"] = updates
+	}
+	type listing struct {
+		Whole              bool
+		Scope, Why         string
+		Announced, Printed int
+	}
+	var listings []listing
+	for _, l := range h.Updates.Listings() {
+		listings = append(listings, listing{l.Whole, l.Scope, l.Why, l.Announced, l.Printed})
+	}
+	if len(listings) > 0 {
+		v["listings"] = listings
+	}
+	var gaps []string
+	for _, g := range h.Gaps {
+		gaps = append(gaps, g.What+": "+g.Why)
+	}
+	if len(gaps) > 0 {
+		v["gaps"] = gaps
+	}
+	return v
+}
+
+func show[T comparable](v map[string]any, name string, f host.Fact[T]) {
+	switch value, known := f.Value(); {
+	case f.Disputed():
+		var all []T
+		for _, c := range f.Claims() {
+			all = append(all, c.Value)
+		}
+		v[name] = map[string]any{"disputed": all}
+	case known:
+		v[name] = value
+	}
+}
+
+// Fuzz feeds a reader what the fuzzer makes of its testdata. Whatever comes, the reader
+// must not panic, must give the same for the same bytes, and must not allocate more than
+// in proportion to them.
+func Fuzz(f *testing.F, r evidence.Reader) {
+	f.Helper()
+	err := filepath.WalkDir("testdata", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "want.json" || filepath.Base(filepath.Dir(filepath.Dir(path))) == "fuzz" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		f.Add(b)
+		return err
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 1<<20 {
+			t.Skip("longer than what tells anything")
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		first := readAll(t, r, b)
+		runtime.ReadMemStats(&after)
+		// A member of a list is kept with its source, some 300 bytes for an entry of a few.
+		const perByte, fixed = 400, 1 << 20
+		if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(perByte*len(b)+fixed); got > limit {
+			t.Errorf("%d bytes made the reader allocate %d, more than %d", len(b), got, limit)
+		}
+		if second := readAll(t, r, b); !bytes.Equal(first, second) {
+			t.Errorf("the same bytes gave\n%s\nand then\n%s", first, second)
+		}
+	})
+}
+
+// readAll reads b and gives what is known of each machine in a comparable form.
+func readAll(t *testing.T, r evidence.Reader, b []byte) []byte {
+	var out bytes.Buffer
+	in := evidence.Input{Name: "input", File: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}
+	for h, err := range evidence.Read(context.Background(), []evidence.Reader{r}, []evidence.Input{in}, evidence.Options{As: r.Name, Workers: 1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString(h.Name.Or("") + " " + h.Build.Or(winver.Build{}).String())
+		for _, kb := range h.Updates.All() {
+			out.WriteString(" " + kb.String())
+		}
+		out.WriteByte('\n')
+	}
+	return out.Bytes()
+}

@@ -1,0 +1,404 @@
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"path"
+	"runtime"
+	"strings"
+
+	"github.com/oldguard/oldguard/internal/host"
+)
+
+// Options of Read. The zero value is what one usually wants.
+type Options struct {
+	// As names the reader that must read every file, whatever the files look like.
+	As string
+	// Workers is the number of files read at the same time; 0 is one for each processor.
+	Workers int
+	// MaxFiles and MaxDepth bound the walk through a tree; 0 is a million and 32.
+	MaxFiles, MaxDepth int
+	// Progress, if not nil, is called after each file and after each machine, never
+	// twice at a time.
+	Progress func(Progress)
+}
+
+// Progress says how far Read has come. Machines and its total are 0 until every file has
+// been looked at.
+type Progress struct {
+	File                    string // the last one done
+	Files, FilesTotal       int
+	Machines, MachinesTotal int
+}
+
+const (
+	defaultMaxFiles = 1_000_000
+	defaultMaxDepth = 32
+	// maxNested bounds how deep things in things are read; a hive in an image in a
+	// bundle is three deep.
+	maxNested = 6
+	// maxParts bounds what one file may turn out to hold.
+	maxParts = 100_000
+	// keepFiles is for how many files what was read in the first pass is kept for the
+	// second, so that a few files are read only once.
+	keepFiles = 256
+)
+
+// Read finds out what the inputs say and yields one host for each machine, ordered by
+// name and domain, those without a name last. The order of inputs and readers being
+// equal, so is the result. The readers are in order of trust, the most trusted first.
+// What could not be read is a gap of the machine it belongs to, or of a host without a
+// name. The only errors are a reader named by Options.As that does not exist, and the
+// end of ctx; the error comes last, with a nil host.
+//
+// Memory does not grow with the number of machines beyond about 300 bytes for each file:
+// a first pass finds out whose each file is and keeps no more than that, a second one
+// reads again, machine by machine. So files of one machine are found wherever they lie,
+// also in one folder with ten thousand others, at the price of reading many files twice;
+// the second time they come from the system's cache. The first 256 files, and files that
+// hold several machines, are kept and read once.
+func Read(ctx context.Context, readers []Reader, inputs []Input, o Options) iter.Seq2[*host.Host, error] {
+	return func(yield func(*host.Host, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		d := driver{Options: o, readers: readers}
+		if err := d.choose(); err != nil {
+			yield(nil, err)
+			return
+		}
+		d.walk(ctx, inputs)
+		machines, kept := d.first(ctx)
+		done := Progress{Files: len(d.files), FilesTotal: len(d.files), MachinesTotal: len(machines)}
+		for i, h := range inOrder(ctx, d.Workers, len(machines), func(i int) *host.Host {
+			return d.second(ctx, machines[i], kept)
+		}) {
+			if ctx.Err() != nil {
+				break // what the last ones say may be half of it
+			}
+			done.Machines = i + 1
+			d.progress(done)
+			if !yield(h, nil) {
+				return
+			}
+		}
+		if err := ctx.Err(); err != nil {
+			yield(nil, err)
+		}
+	}
+}
+
+type driver struct {
+	Options
+	readers []Reader
+	files   []file
+}
+
+// file is a file to be read, or something that cannot be.
+type file struct {
+	name   string // as shown
+	folder string // by which files of one machine find each other
+	given  *io.SectionReader
+	tree   fs.FS // where path is, if not given
+	path   string
+	broken string // why it cannot be read at all
+}
+
+func (d *driver) choose() error {
+	if d.Workers <= 0 {
+		d.Workers = runtime.GOMAXPROCS(0)
+	}
+	if d.MaxFiles <= 0 {
+		d.MaxFiles = defaultMaxFiles
+	}
+	if d.MaxDepth <= 0 {
+		d.MaxDepth = defaultMaxDepth
+	}
+	if d.As == "" {
+		return nil
+	}
+	var names []string
+	for _, r := range d.readers {
+		if r.Name == d.As {
+			r.Sniff = func(Probe) bool { return true }
+			d.readers = []Reader{r}
+			return nil
+		}
+		names = append(names, r.Name)
+	}
+	return fmt.Errorf("there is no reader %q; there are %s", d.As, strings.Join(names, ", "))
+}
+
+func (d *driver) progress(p Progress) {
+	if d.Progress != nil {
+		d.Progress(p)
+	}
+}
+
+// walk lists the files, in the order of inputs and within a tree by name.
+func (d *driver) walk(ctx context.Context, inputs []Input) {
+	for _, in := range inputs {
+		name := strings.ReplaceAll(in.Name, `\`, "/")
+		if in.Tree == nil {
+			f := file{name: in.Name, folder: strings.Trim(path.Dir(path.Clean(name)), "./"), given: in.File}
+			if in.File == nil {
+				f.broken = "the input is neither a file nor a folder"
+			}
+			d.files = append(d.files, f)
+			continue
+		}
+		d.walkTree(ctx, in.Tree, strings.TrimSuffix(name, "/"))
+	}
+}
+
+func (d *driver) walkTree(ctx context.Context, tree fs.FS, root string) {
+	errFull := errors.New("full")
+	// The callback returns no error but errFull and that of ctx; a folder that cannot be
+	// read is an entry of its own.
+	err := fs.WalkDir(tree, ".", func(p string, e fs.DirEntry, err error) error {
+		f := file{name: path.Join(root, p), folder: strings.Trim(path.Join(root, path.Dir(p)), "./"), tree: tree, path: p}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			f.broken = err.Error()
+		case e.IsDir() && strings.Count(p, "/") >= d.MaxDepth:
+			f.broken = fmt.Sprintf("folders are nested more than %d deep here", d.MaxDepth)
+			d.files = append(d.files, f)
+			return fs.SkipDir
+		case e.IsDir():
+			return nil
+		case e.Type()&fs.ModeSymlink != 0:
+			f.broken = "it is a symbolic link, which is not followed"
+		case !e.Type().IsRegular():
+			f.broken = "it is not a regular file"
+		case len(d.files) >= d.MaxFiles:
+			f.broken = fmt.Sprintf("there are more than %d files; this one and all behind it were not read", d.MaxFiles)
+			d.files = append(d.files, f)
+			return errFull
+		}
+		d.files = append(d.files, f)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errFull) && ctx.Err() == nil {
+		d.files = append(d.files, file{name: root, folder: root, broken: err.Error()})
+	}
+}
+
+// first reads every file to find out whose it is.
+func (d *driver) first(ctx context.Context) (machines []*machine, kept map[int][]*host.Host) {
+	kept = map[int][]*host.Host{}
+	var items []item
+	type seen struct {
+		ids   []identity
+		blank []bool
+		hosts []*host.Host
+	}
+	for i, s := range inOrder(ctx, d.Workers, len(d.files), func(i int) seen {
+		hosts := d.read(ctx, d.files[i])
+		s := seen{hosts: hosts}
+		for _, h := range hosts {
+			s.ids = append(s.ids, identityOf(h))
+			s.blank = append(s.blank, blank(h))
+		}
+		if i >= keepFiles && len(hosts) == 1 {
+			s.hosts = nil
+		}
+		return s
+	}) {
+		for part, id := range s.ids {
+			items = append(items, item{id: id, folder: d.files[i].folder, blank: s.blank[part], file: i, part: part})
+		}
+		if s.hosts != nil {
+			kept[i] = s.hosts
+		}
+		d.progress(Progress{File: d.files[i].name, Files: i + 1, FilesTotal: len(d.files)})
+	}
+	return group(items), kept
+}
+
+// blank reports whether nothing is known of h but gaps.
+func blank(h *host.Host) bool {
+	return !h.Name.Known() && !h.Build.Known() && !h.Product.Known() && h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0
+}
+
+// second puts together what the files of one machine say.
+func (d *driver) second(ctx context.Context, m *machine, kept map[int][]*host.Host) *host.Host {
+	h := new(host.Host)
+	for _, it := range m.items {
+		hosts, ok := kept[it.file]
+		if !ok {
+			hosts = d.read(ctx, d.files[it.file])
+		}
+		if it.part < len(hosts) { // a file may change between the passes
+			h.Merge(hosts[it.part])
+		}
+	}
+	if m.gap != "" {
+		h.Gap(host.Gap{
+			What: "machine", From: host.Source{Input: d.files[m.items[0].file].name}, Why: m.gap,
+			Hint: "put the file into a folder together with the systeminfo text of its machine",
+		})
+	}
+	return h
+}
+
+// read reads one file and gives a host for each machine, or part of one, that it holds;
+// at least one.
+func (d *driver) read(ctx context.Context, f file) []*host.Host {
+	if f.broken != "" {
+		return []*host.Host{unread(f.name, f.broken)}
+	}
+	in, closeFile, err := f.open()
+	if err != nil {
+		return []*host.Host{unread(f.name, err.Error())}
+	}
+	defer closeFile()
+	return d.descend(ctx, in, 0, nil)
+}
+
+func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host.Host) []*host.Host {
+	h := new(host.Host)
+	r, why := d.recognise(&in)
+	if why != "" {
+		return append(hosts, unread(in.Name, why))
+	}
+	nested, err := r.Read(ctx, in, h)
+	if err != nil {
+		h.Gap(host.Gap{What: "file", From: host.Source{Reader: r.Name, Input: in.Name}, Why: err.Error()})
+	}
+	if len(nested) == 0 || len(h.Gaps) > 0 || !blank(h) {
+		hosts = append(hosts, h)
+	}
+	for _, n := range nested {
+		if depth >= maxNested || len(hosts) >= maxParts {
+			return append(hosts, unread(n.Name, "too much is nested in this file; the rest of it was not read"))
+		}
+		hosts = d.descend(ctx, n, depth+1, hosts)
+	}
+	return hosts
+}
+
+// recognise finds the reader for in and gives in its rank, or says why there is none.
+func (d *driver) recognise(in *Input) (r Reader, why string) {
+	if in.File == nil {
+		return r, "there is a folder where a file is expected"
+	}
+	head := make([]byte, min(in.File.Size(), probeSize))
+	n, err := in.File.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return r, err.Error()
+	}
+	head = head[:n]
+	p := Probe{Name: in.Name, Head: head, Text: Decode(head)}
+	for i, r := range d.readers {
+		if r.Sniff(p) {
+			in.Rank = len(d.readers) - i
+			return r, ""
+		}
+	}
+	return r, "no reader understands this file: " + look(head, p.Text)
+}
+
+func unread(name, why string) *host.Host {
+	h := new(host.Host)
+	h.Gap(host.Gap{
+		What: "file", From: host.Source{Input: name}, Why: why,
+		Hint: "evidence is the text of systeminfo, wmic qfe or Get-HotFix; --as NAME chooses the reader",
+	})
+	return h
+}
+
+// known are beginnings of files that people put beside evidence.
+var known = []struct{ magic, what string }{
+	{"\xff\xd8\xff", "it is a JPEG picture"},
+	{"\x89PNG", "it is a PNG picture"},
+	{"GIF8", "it is a GIF picture"},
+	{"BM", "it looks like a bitmap"},
+	{"%PDF", "it is a PDF document"},
+	{"PK\x03\x04", "it is a ZIP archive or an Office document; unpack it"},
+	{"\x1f\x8b", "it is compressed with gzip; unpack it"},
+	{"7z\xbc\xaf", "it is a 7-Zip archive; unpack it"},
+	{"Rar!", "it is a RAR archive; unpack it"},
+	{"MZ", "it is a program"},
+	{"<!DOCTYPE", "it is HTML"},
+	{"<html", "it is HTML"},
+}
+
+func look(head []byte, text string) string {
+	switch {
+	case len(head) == 0:
+		return "it is empty"
+	case len(bytes.Trim(head, "\x00")) == 0:
+		return "it begins with nothing but zero bytes"
+	case strings.TrimSpace(text) == "":
+		return "it holds nothing but white space"
+	}
+	for _, k := range known {
+		if bytes.HasPrefix(head, []byte(k.magic)) {
+			return k.what
+		}
+	}
+	return "it looks like none of the kinds known"
+}
+
+// open opens the file; closing it is for the caller, after reading.
+func (f file) open() (in Input, closeFile func(), err error) {
+	if f.given != nil {
+		return Input{Name: f.name, File: f.given}, func() {}, nil
+	}
+	opened, err := f.tree.Open(f.path)
+	if err != nil {
+		return in, nil, err
+	}
+	closeFile = func() { _ = opened.Close() } // it was only read
+	info, err := opened.Stat()
+	if err != nil {
+		closeFile()
+		return in, nil, err
+	}
+	at, ok := opened.(io.ReaderAt)
+	if !ok { // such as a file in a ZIP archive
+		b, err := io.ReadAll(io.LimitReader(opened, MaxText+1))
+		if err != nil {
+			closeFile()
+			return in, nil, err
+		}
+		return Input{Name: f.name, File: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}, closeFile, nil
+	}
+	return Input{Name: f.name, File: io.NewSectionReader(at, 0, info.Size())}, closeFile, nil
+}
+
+// inOrder calls do for 0 to n-1, up to workers at a time, and yields the results in order.
+// No more than workers results wait. It stops early when ctx ends.
+func inOrder[T any](ctx context.Context, workers, n int, do func(int) T) iter.Seq2[int, T] {
+	return func(yield func(int, T) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		waiting := make(chan chan T, workers-1)
+		go func() {
+			defer close(waiting)
+			for i := range n {
+				c := make(chan T, 1)
+				select {
+				case waiting <- c:
+				case <-ctx.Done():
+					return
+				}
+				go func() { c <- do(i) }()
+			}
+		}()
+		i := 0
+		for c := range waiting {
+			v := <-c
+			if ctx.Err() == nil && !yield(i, v) {
+				cancel() // and wait for those begun: they may use what the caller closes
+			}
+			i++
+		}
+	}
+}
