@@ -1,6 +1,7 @@
 SHELL       := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
 
 FUZZTIME  ?= 20s
 COUNT     ?= 10
@@ -45,8 +46,8 @@ bench: ## benchmarks, COUNT=10 runs, compared with bench/base.txt
 	@if [ -f bench/base.txt ]; then $(call tool,benchstat) bench/base.txt bench/new.txt; fi
 
 .PHONY: golden
-golden: ## rewrite the expected outputs of all tests; review the difference as the feature
-	go test $$(scripts/golden-packages) -update
+golden: ## rewrite the expected outputs of all tests that use internal/golden; review the difference as the feature
+	go test $$(go list -test -f '{{if .ForTest}}{{.ForTest}} {{.Deps}}{{end}}' ./... | grep internal/golden | cut -d' ' -f1 | sort -u) -update
 
 .PHONY: e2e
 e2e: ## the command line's transcripts and the tests against real peers, none of them skipped

@@ -3,8 +3,6 @@ package oldguard_test
 import (
 	"bytes"
 	"errors"
-	"flag"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,10 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/oldguard/oldguard/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the program's outputs that the documents quote")
 
 // outputBlock is an output that a document quotes: a comment with the command, which may end in
 // "| head -N", and the block of text after it. It stands at the start of a line.
@@ -27,7 +23,8 @@ var outputBlock = regexp.MustCompile("(?m)^<!-- output: go run \\./cmd/oldguard 
 // something affected, undecided.
 var answered = []int{0, 3, 4}
 
-// TestQuotedOutput keeps the outputs quoted in the documents equal to the real ones.
+// TestQuotedOutput keeps the outputs quoted in the documents equal to the real ones; `make docs`
+// mends them.
 func TestQuotedOutput(t *testing.T) {
 	var program string
 	for _, doc := range documents(t) {
@@ -42,17 +39,7 @@ func TestQuotedOutput(t *testing.T) {
 			m := outputBlock.FindStringSubmatch(block)
 			return strings.TrimSuffix(block, m[3]+"```") + head(run(t, program, strings.Fields(m[1])), m[2]) + "```"
 		})
-		if fresh == text {
-			continue
-		}
-		if *update {
-			if err := os.WriteFile(doc, []byte(fresh), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		t.Errorf("%s quotes an output that differs from the real one (-quoted +real); `make docs` mends it:\n%s",
-			doc, cmp.Diff(strings.Split(text, "\n"), strings.Split(fresh, "\n")))
+		golden.Check(t, doc, []byte(fresh))
 	}
 }
 
