@@ -257,7 +257,7 @@ var (
 	quoted    = regexp.MustCompile("`([^`\n]+)`")
 	pathLike  = regexp.MustCompile(`^[A-Za-z.][\w.-]*(/[\w.-]+)+$|^[\w-]+\.(go|md|yml|mod)$|^Makefile$`)
 	makeWords = regexp.MustCompile(`\bmake ([a-z][a-z0-9-]*)`)
-	goRun     = regexp.MustCompile(`go run (\./\S+)`)
+	goRun     = regexp.MustCompile(`go run (\./.*)`)
 )
 
 // TestArchitectureNamesWhatExists checks the paths that ARCHITECTURE.md names. A package written
@@ -284,8 +284,8 @@ func TestArchitectureNamesWhatExists(t *testing.T) {
 	}
 }
 
-// TestDocumentedCommandsExist checks the make targets and packages that the documents tell
-// people to run.
+// TestDocumentedCommandsExist checks the make targets, packages and examples that the documents
+// tell people to run.
 func TestDocumentedCommandsExist(t *testing.T) {
 	makefile := readFile(t, "Makefile")
 	n := 0
@@ -309,8 +309,11 @@ func TestDocumentedCommandsExist(t *testing.T) {
 		}
 		for _, m := range goRun.FindAllStringSubmatch(code.String(), -1) {
 			n++
-			if !exists(m[1]) {
-				t.Errorf("%s: go run %s: there is no such package", doc, m[1])
+			command, _, _ := strings.Cut(m[1], "#")
+			for word := range strings.FieldsSeq(command) {
+				if (strings.HasPrefix(word, "./") || strings.HasPrefix(word, "examples/")) && !exists(word) {
+					t.Errorf("%s: go run %s: there is no %s", doc, command, word)
+				}
 			}
 		}
 	}
