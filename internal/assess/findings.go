@@ -1,0 +1,314 @@
+package assess
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/internal/infer"
+	"github.com/oldguard/oldguard/winver"
+)
+
+// findings gives a verdict on every CVE that a record ties to this release and
+// architecture by the day. A CVE can concern several components (Windows itself, Internet
+// Explorer 9, .NET Framework): the worst verdict stands, and names its component.
+func (x *assessor) findings() {
+	fixes := x.rec.Fixes // by CVE
+	for len(fixes) > 0 {
+		n := 1
+		for n < len(fixes) && fixes[n].CVE == fixes[0].CVE {
+			n++
+		}
+		if int(fixes[0].CVE) < len(x.cves) {
+			x.finding(&x.cves[fixes[0].CVE], fixes[:n])
+		}
+		fixes = fixes[n:]
+	}
+	slices.SortStableFunc(x.Findings, func(a, b Finding) int {
+		return cmp.Or(
+			cmp.Compare(urgency(&b), urgency(&a)),
+			cmp.Compare(b.Severity, a.Severity),
+			cmp.Compare(b.Score, a.Score),
+			cmp.Compare(len(a.CVE), len(b.CVE)),
+			strings.Compare(a.CVE, b.CVE),
+		)
+	})
+}
+
+// urgency orders findings: open before closed, exploited before others.
+func urgency(f *Finding) int {
+	open := map[Verdict]int{Unfixable: 6, Affected: 6, Unknown: 3}[f.Verdict]
+	switch {
+	case f.KEV == host.Yes && f.Ransomware:
+		return open + 2
+	case f.KEV == host.Yes:
+		return open + 1
+	}
+	return open
+}
+
+// rank orders verdicts from harmless to bad: the worst of a CVE's components stands.
+var rank = [...]int{Unknown: 2, NotAffected: 0, Fixed: 1, Affected: 3, Unfixable: 4}
+
+// partly is the verdict on one component of a CVE.
+type partly struct {
+	verdict   Verdict
+	component uint16
+	because   host.Reason
+}
+
+func (x *assessor) finding(v *catalog.CVE, fixes []catalog.Fix) {
+	var parts [8]partly // few CVEs concern more than three components
+	found := parts[:0]
+	elsewhere := false
+	for i := range fixes {
+		f := &fixes[i]
+		if f.On&x.bit == 0 {
+			elsewhere = true
+			continue
+		}
+		if u := &x.rec.Updates[f.Update]; u.Released > x.AsOf {
+			continue
+		}
+		if !slices.ContainsFunc(found, func(p partly) bool { return p.component == f.Component }) {
+			found = append(found, partly{component: f.Component})
+		}
+	}
+	if len(found) == 0 {
+		if elsewhere {
+			x.elsewhere(v, fixes)
+		}
+		return
+	}
+	worst := 0
+	for i := range found {
+		x.part(&found[i], fixes)
+		if rank[found[i].verdict] > rank[found[worst].verdict] {
+			worst = i
+		}
+	}
+	p := found[worst]
+	x.count(p.verdict)
+	if x.policy.OnlyOpen && (p.verdict == Fixed || p.verdict == NotAffected) {
+		return
+	}
+	out := x.describe(v, p.verdict)
+	out.Because = []host.Reason{p.because}
+	if name := x.cat.Component(p.component); name != "" {
+		out.Component = name
+	}
+	for i := range fixes {
+		f := &fixes[i]
+		u := &x.rec.Updates[f.Update]
+		if f.On&x.bit == 0 || f.Component != p.component || u.Released > x.AsOf {
+			continue
+		}
+		out.Severity, out.Impact = max(out.Severity, f.Severity), cmp.Or(out.Impact, f.Impact)
+		if !slices.Contains(out.Fixes, u.KB) {
+			out.Fixes = append(out.Fixes, u.KB)
+		}
+		if p.verdict == Affected && len(out.Needs) == 0 {
+			if n, ok := x.esuNeed(u); ok {
+				out.Needs = append(out.Needs, n)
+			}
+		}
+	}
+	x.tally(&out)
+	x.Findings = append(x.Findings, out)
+}
+
+// describe fills in what is known of a CVE whatever the machine.
+func (x *assessor) describe(v *catalog.CVE, verdict Verdict) Finding {
+	out := Finding{CVE: v.ID, Verdict: verdict, Component: v.Area, Score: v.Score, Vector: v.Vector, KEV: host.No}
+	switch {
+	case v.KEV != 0 && v.KEV <= x.AsOf:
+		out.KEV, out.KEVSince, out.Ransomware = host.Yes, v.KEV, v.Ransomware
+	case v.First > x.kevTo:
+		out.KEV = host.Unknown // published after the list ends
+	}
+	return out
+}
+
+// elsewhere handles a CVE that is recorded for this release on another architecture only.
+// A missing record is not "not affected": after the last update for this architecture it
+// may just mean that nobody looked any more.
+func (x *assessor) elsewhere(v *catalog.CVE, fixes []catalog.Fix) {
+	last, ok := x.rec.Release.LastByArch[x.arch.String()]
+	if !ok || v.First <= last || last >= lastOf(x.rec.Release) {
+		return
+	}
+	f := &fixes[0]
+	u := &x.rec.Updates[f.Update]
+	if u.Released > x.AsOf || f.Component != 0 {
+		return
+	}
+	x.count(Unknown)
+	out := x.describe(v, Unknown)
+	out.Severity, out.Impact = f.Severity, f.Impact
+	out.Because = []host.Reason{{Text: fmt.Sprintf(
+		"fixed on other architectures by %s; nothing was published for %s after %s, so no record says whether it is affected", x.name(u.KB), x.arch, last)}}
+	x.tally(&out)
+	x.Findings = append(x.Findings, out)
+}
+
+// part decides one component of a CVE.
+func (x *assessor) part(p *partly, fixes []catalog.Fix) {
+	there, thereWhy := x.component(p.component)
+	if there == host.No {
+		p.verdict, p.because = NotAffected, thereWhy
+		return
+	}
+	var force, absent, open int = -1, -1, -1 // a fix in force, proven absent, undecided
+	on, days := catalog.ArchSet(0), 0
+	var day catalog.Date
+	for i := range fixes {
+		f := &fixes[i]
+		u := &x.rec.Updates[f.Update]
+		if f.Component != p.component || f.On&x.bit == 0 || u.Released > x.AsOf {
+			continue
+		}
+		on |= f.On
+		if u.Released != day {
+			day, days = u.Released, days+1
+		}
+		j := int(f.Update)
+		switch {
+		case x.st.InForce(j):
+			if force < 0 || x.st.State[j] == infer.Present {
+				force = j
+			}
+		case x.st.State[j] == infer.Absent && x.decidable(u):
+			absent = j
+		default:
+			open = j
+		}
+	}
+	switch {
+	case force >= 0:
+		p.verdict, p.because = Fixed, x.whyForce(force, days > 1)
+	case absent >= 0 && there == host.Unknown:
+		p.because = thereWhy
+	case absent >= 0 && x.core == host.Yes && on&catalog.OnCore == 0:
+		p.because = host.Reason{Text: "Microsoft lists it for the full installation only, and this is Server Core"}
+	case absent >= 0:
+		p.verdict, p.because = Affected, x.whyAbsent(absent)
+	default:
+		p.because = x.whyOpen(open)
+	}
+}
+
+// decidable reports whether the absence of an update from a whole list means that its fix
+// is absent. It does for what is delivered as CBS packages of the rollup model; not for
+// .NET, single fixes older than the model, Flash on servers and stand-alone updates: those
+// may be there under another number.
+func (x *assessor) decidable(u *catalog.Update) bool {
+	return x.group(u) == ""
+}
+
+func (x *assessor) whyForce(i int, several bool) host.Reason {
+	u := &x.rec.Updates[i]
+	suffix := ""
+	if several {
+		suffix = " (one of several fixes present; they have different dates)"
+	}
+	if x.st.State[i] == infer.Contained {
+		return host.Reason{Text: x.name(u.KB) + " fixes it and is contained in " + x.name(x.st.By[i]) + suffix, From: x.Host.Updates.Sources(x.st.By[i])}
+	}
+	if x.st.ByRevision && x.Host.Updates.Sources(u.KB) == nil {
+		return host.Reason{Text: fmt.Sprintf("the machine is at %s, which %s leads to%s", x.Build, x.name(u.KB), suffix), From: sourcesOf(x.Host.Build)}
+	}
+	return host.Reason{Text: x.name(u.KB) + " is installed" + suffix, From: x.Host.Updates.Sources(u.KB)}
+}
+
+// whyOpen says why nothing can be told about a CVE whose fix i is neither in force nor
+// proven absent.
+func (x *assessor) whyOpen(i int) host.Reason {
+	if i < 0 {
+		return host.Reason{Text: "no fix is known"}
+	}
+	u := &x.rec.Updates[i]
+	switch x.group(u) {
+	case groupDotNet:
+		return host.Reason{Text: "no evidence tells which .NET Framework versions are installed and at which level"}
+	case groupOlder:
+		return host.Reason{Text: x.name(u.KB) + " is older than the rollup model and is not listed; a later single fix may have replaced it"}
+	case groupStandAlone:
+		return host.Reason{Text: x.name(u.KB) + " stands alone: a list does not tell whether something else brought it"}
+	case groupFlash:
+		return host.Reason{Text: "no evidence tells whether Adobe Flash Player is there"}
+	case groupIE:
+		return host.Reason{Text: "no evidence tells which Internet Explorer is there"}
+	}
+	return x.whyAbsent(i)
+}
+
+// component tells whether a component of a CVE is on the machine.
+func (x *assessor) component(i uint16) (host.Tri, host.Reason) {
+	name := x.cat.Component(i)
+	if name == "" {
+		return host.Yes, host.Reason{}
+	}
+	if strings.HasPrefix(name, "Internet Explorer") && x.core == host.Yes {
+		return host.No, host.Reason{Text: "Server Core has no Internet Explorer", From: sourcesOf(x.Host.Installation)}
+	}
+	for _, c := range x.rec.Release.Components {
+		if c.Name != name {
+			continue
+		}
+		if c.Package == 0 {
+			return host.Yes, host.Reason{}
+		}
+		switch x.Host.Updates.Has(c.Package) {
+		case host.Yes:
+			return host.Yes, host.Reason{Text: name + " is installed (" + c.Package.String() + ")", From: x.Host.Updates.Sources(c.Package)}
+		case host.No:
+			return host.No, host.Reason{Text: name + " is not installed: " + c.Package.String() + " is not in the list, which is whole: " + x.st.Whole.Why, From: []host.Source{x.st.Whole.From}}
+		case host.Unknown:
+			return host.Unknown, host.Reason{Text: "no evidence tells whether " + name + " (" + c.Package.String() + ") is installed"}
+		}
+	}
+	return host.Unknown, host.Reason{Text: "no evidence tells whether " + name + " is installed"}
+}
+
+func (x *assessor) count(v Verdict) {
+	s := &x.Summary
+	switch v {
+	case Affected:
+		s.Affected++
+	case Unfixable:
+		s.Unfixable++
+	case Unknown:
+		s.Unknown++
+	case Fixed:
+		s.Fixed++
+	case NotAffected:
+		s.NotAffected++
+	}
+}
+
+func (x *assessor) tally(f *Finding) {
+	if f.Verdict != Affected && f.Verdict != Unfixable {
+		return
+	}
+	if f.KEV == host.Yes {
+		x.Summary.Exploited++
+	}
+	if f.Ransomware {
+		x.Summary.Ransomware++
+	}
+	if f.Severity == catalog.Critical {
+		x.Summary.CriticalAffected++
+	}
+}
+
+// kbNames joins KB numbers for a sentence.
+func kbNames(items []Item) string {
+	names := make([]string, len(items))
+	for i, it := range items {
+		names[i] = winver.KB(it.KB).String()
+	}
+	return strings.Join(names, ", ")
+}
