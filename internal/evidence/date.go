@@ -172,7 +172,7 @@ func InstallDate(s string, order DateOrder) (time.Time, bool) {
 		if err != nil || n < fileTimeEpoch {
 			return time.Time{}, false
 		}
-		steps := int64(n - fileTimeEpoch) //nolint:gosec // n has 63 bits
+		steps := int64(n - fileTimeEpoch)
 		t := time.Unix(steps/1e7, steps%1e7*100).UTC()
 		return t, t.Year() < 2200
 	case len(s) == 8 && !strings.ContainsAny(s, "/.- "):

@@ -54,7 +54,7 @@ const (
 // equal, so is the result. The readers are in order of trust, the most trusted first.
 // What could not be read is a gap of the machine it belongs to, or of a host without a
 // name. The only errors are a reader named by Options.As that does not exist, and the
-// end of ctx; the error comes last, with a nil host.
+// end of parent; the error comes last, with a nil host.
 //
 // Memory does not grow with the number of machines beyond about 300 bytes for each file:
 // a first pass finds out whose each file is and keeps no more than that, a second one
@@ -62,9 +62,9 @@ const (
 // also in one folder with ten thousand others, at the price of reading many files twice;
 // the second time they come from the system's cache. The first 256 files, and files that
 // hold several machines, are kept and read once.
-func Read(ctx context.Context, readers []Reader, inputs []Input, o Options) iter.Seq2[*host.Host, error] {
+func Read(parent context.Context, readers []Reader, inputs []Input, o Options) iter.Seq2[*host.Host, error] {
 	return func(yield func(*host.Host, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(parent)
 		defer cancel()
 		d := driver{Options: o, readers: readers}
 		if err := d.choose(); err != nil {
@@ -374,10 +374,11 @@ func (f file) open() (in Input, closeFile func(), err error) {
 }
 
 // inOrder calls do for 0 to n-1, up to workers at a time, and yields the results in order.
-// No more than workers results wait. It stops early when ctx ends.
-func inOrder[T any](ctx context.Context, workers, n int, do func(int) T) iter.Seq2[int, T] {
+// No more than workers results wait. It stops early when
+// parent ends.
+func inOrder[T any](parent context.Context, workers, n int, do func(int) T) iter.Seq2[int, T] {
 	return func(yield func(int, T) bool) {
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancel(parent)
 		defer cancel()
 		waiting := make(chan chan T, workers-1)
 		go func() {

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -32,7 +33,7 @@ func (in Input) Text() (string, error) {
 	}
 	b := make([]byte, in.File.Size())
 	n, err := in.File.ReadAt(b, 0)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.ReaderAt gives io.EOF unwrapped
+	if err != nil && !errors.Is(err, io.EOF) {
 		return "", fmt.Errorf("read %s: %w", in.Name, err)
 	}
 	return Decode(b[:n]), nil

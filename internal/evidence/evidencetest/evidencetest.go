@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -144,11 +145,12 @@ func show[T comparable](v map[string]any, name string, f host.Fact[T]) {
 // in proportion to them.
 func Fuzz(f *testing.F, r evidence.Reader) {
 	f.Helper()
-	err := filepath.WalkDir("testdata", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == "want.json" || filepath.Base(filepath.Dir(filepath.Dir(path))) == "fuzz" {
+	tree := os.DirFS("testdata")
+	err := fs.WalkDir(tree, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || d.Name() == "want.json" || strings.HasPrefix(path, "fuzz/") {
 			return err
 		}
-		b, err := os.ReadFile(path)
+		b, err := fs.ReadFile(tree, path)
 		f.Add(b)
 		return err
 	})

@@ -212,8 +212,12 @@ func readJSON(text string) (rows []evidence.UpdateRow, cut string) {
 			name  string
 			value json.RawMessage
 		}{
-			{"CSName", e.CSName}, {"Source", e.Source}, {"PSComputerName", e.PSComputerName}, {"__SERVER", e.Server},
-			{"HotFixID", e.HotFixID}, {"ServicePackInEffect", e.ServicePackInEffect},
+			{"CSName", e.CSName},
+			{"Source", e.Source},
+			{"PSComputerName", e.PSComputerName},
+			{"__SERVER", e.Server},
+			{"HotFixID", e.HotFixID},
+			{"ServicePackInEffect", e.ServicePackInEffect},
 		} {
 			var s string
 			if json.Unmarshal(p.value, &s) == nil {

@@ -7,7 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/oldguard/oldguard/internal/evidence"
-	"github.com/oldguard/oldguard/winver"
 )
 
 // record is what systeminfo printed about one machine.
@@ -121,27 +120,6 @@ func versionLen(s string) (int, bool) {
 		i = strings.LastIndex(rest[:i], number)
 	}
 	return 0, false
-}
-
-// parseVersion takes the version apart. Between the number and the word for build stands
-// the service pack in the language of the machine, which is known by its number, or a
-// word for none.
-func parseVersion(s string) (b winver.Build, servicePack int, ok bool) {
-	n, ok := versionLen(s)
-	if !ok {
-		return b, 0, false
-	}
-	number, rest, _ := strings.Cut(s[:n], " ")
-	parts := strings.Split(number, ".")
-	b = winver.Build{Major: uint16(atoi(parts[0])), Minor: uint16(atoi(parts[1])), Number: uint32(atoi(parts[2]))} //nolint:gosec // at most five digits
-	rest = strings.TrimSuffix(rest, parts[2])
-	servicePack = -1 // host.NoServicePack
-	if i := strings.IndexFunc(rest, unicode.IsDigit); i >= 0 {
-		if d := digits(rest[i:]); d == 1 {
-			servicePack = atoi(rest[i : i+d])
-		}
-	}
-	return b, servicePack, true
 }
 
 // atoi reads the digits at the beginning of s, at most nine.

@@ -117,12 +117,14 @@ func name(s string) string {
 }
 
 func (r *reading) sayVersion(f field) {
-	b, sp, ok := parseVersion(f.value)
-	if !ok {
+	n, _ := versionLen(f.value)
+	v, err := winver.Parse(f.value[:n])
+	if err != nil {
+		r.h.Gap(host.Gap{What: "version", From: r.from(f.line), Why: err.Error()})
 		return
 	}
-	tell(r, &r.h.Build, b, f.line)
-	tell(r, &r.h.ServicePack, sp, f.line)
+	tell(r, &r.h.Build, v.Build, f.line)
+	tell(r, &r.h.ServicePack, v.ServicePack, f.line)
 }
 
 // marks are the trademark signs in product names of Windows Vista and Server 2008, and
