@@ -14,12 +14,14 @@ type identity struct {
 	product, machine string
 }
 
+// identityOf copies what it takes, which may be parts of the whole text of a file.
 func identityOf(h *host.Host) identity {
+	lower := func(s string) string { return strings.ToLower(strings.Clone(s)) }
 	id := identity{
-		name:    strings.ToLower(h.Name.Or("")),
-		domain:  strings.ToLower(h.Domain.Or("")),
-		product: h.ProductID.Or(""),
-		machine: strings.ToLower(h.MachineID.Or("")),
+		name:    lower(h.Name.Or("")),
+		domain:  lower(h.Domain.Or("")),
+		product: strings.Clone(h.ProductID.Or("")),
+		machine: lower(h.MachineID.Or("")),
 	}
 	if short, domain, ok := strings.Cut(id.name, "."); ok && short != "" {
 		id.name = short

@@ -132,7 +132,7 @@ func find16(b []byte) (start int, big, ok bool) {
 			even, odd = odd, even
 		}
 		units := (len(b) - at) / 2
-		if odd <= units/many || even > units/few {
+		if units < 4 || odd <= units/many || even > units/few {
 			return 0, false, false
 		}
 		if !printable(b[:at]) {
@@ -161,7 +161,7 @@ func printable(b []byte) bool {
 // and its ANSI code page. Those that golang.org/x/text lacks (737, 857, 720, 775) are left
 // out. From Microsoft's "Code Page Identifiers" and the locale table (NLS).
 var codePages = map[string][]encoding.Encoding{
-	"":   {charmap.CodePage850, charmap.Windows1252},
+	"":   {charmap.CodePage850, charmap.Windows1252, charmap.CodePage866, charmap.Windows1251},
 	"bg": {charmap.CodePage866, charmap.Windows1251},
 	"be": {charmap.CodePage866, charmap.Windows1251},
 	"cs": {charmap.CodePage852, charmap.Windows1250},
@@ -208,15 +208,22 @@ func decode8(b []byte) string {
 	return string(text)
 }
 
-// wordScore counts letters beyond ASCII, and takes off what does not occur in words.
+// wordScore counts letters beyond ASCII, and takes off what does not occur in words: signs,
+// and letters of another alphabet beside Latin ones.
 func wordScore(text []byte) (score int) {
+	isLatin := func(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
+	latin := false // whether the character before is an ASCII letter
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
 		text = text[n:]
+		before := latin
+		latin = r < utf8.RuneSelf && isLatin(byte(r))
 		switch {
 		case r < utf8.RuneSelf || r == '\u00a0' || r == '\u00ae' || r == '\u2122':
 		case r == utf8.RuneError:
 			score -= 4
+		case unicode.IsLetter(r) && !unicode.Is(unicode.Latin, r) && (before || len(text) > 0 && isLatin(text[0])):
+			score -= 2
 		case unicode.In(r, unicode.Ll, unicode.Lu, unicode.Lo):
 			score++
 		default:

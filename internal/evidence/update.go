@@ -56,6 +56,14 @@ func (o *Oddities) Add(entry string) {
 	o.n++
 }
 
+// Count writes a number of things: "1 update", "5 updates".
+func Count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return itoa(n) + " " + many
+}
+
 // String is empty if there are none, else a half sentence with the first one.
 func (o Oddities) String() string {
 	switch o.n {

@@ -104,7 +104,7 @@ func (l UpdateList) say(h *host.Host, in Input, reader string) {
 	case len(l.Rows) == 0:
 		list.Why = "the list is there and empty"
 	default:
-		list.Why = fmt.Sprintf("lists the %d packages that Windows knows", len(l.Rows)) + odd.String()
+		list.Why = "lists " + Count(len(l.Rows), "package", "packages") + odd.String()
 	}
 	list.Whole = true
 	h.Updates.List(list)
@@ -160,6 +160,16 @@ func ReadUpdateCSV(lines []string, header int) []UpdateRow {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// CutWithin records that the text ends within its last line. If nothing stands behind the
+// name of the last update there, it may be half of it and is not kept.
+func (l *UpdateList) CutWithin(line string) {
+	l.Cut = "the file ends within a line, so updates may be cut off"
+	words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t,;=:\"", r) })
+	if n := len(l.Rows); n > 0 && len(words) > 0 && strings.HasSuffix(l.Rows[n-1].ID, words[len(words)-1]) {
+		l.Rows = l.Rows[:n-1]
+	}
 }
 
 // Set gives the row the value of the property.

@@ -93,11 +93,7 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 		}
 	}
 	if !evidence.Ended(text) {
-		l.Cut = "the file ends within a line, so updates may be cut off"
-		last := lines[len(lines)-1]
-		if id := evidence.FindKB(last); len(l.Rows) > 0 && id != "" && strings.HasSuffix(last, id) {
-			l.Rows = l.Rows[:len(l.Rows)-1] // it may end with half a number
-		}
+		l.CutWithin(lines[len(lines)-1])
 	}
 	return l.Say(h, in, readerName)
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/oldguard/oldguard/internal/evidence"
 	"github.com/oldguard/oldguard/internal/host"
@@ -83,8 +84,7 @@ func tell[T comparable](r *reading, f *host.Fact[T], v T, line int) {
 func (r *reading) say() {
 	v := r.version
 	if v >= 2 || v == 1 && !strings.Contains(r.fields[0].value, "Windows") {
-		f := r.fields[0]
-		tell(r, &r.h.Name, name(f.value), f.line)
+		r.sayName(r.fields[0])
 	}
 	if v >= 1 {
 		if f := r.fields[v-1]; strings.Contains(f.value, "Windows") || v >= 2 {
@@ -108,9 +108,22 @@ func (r *reading) at(i int) (field, bool) {
 	return r.fields[i], true
 }
 
-// name drops what stands for a redacted or unknown name.
+// sayName takes a computer name. What cannot be one, such as escapes for a terminal, is a
+// gap and goes no further.
+func (r *reading) sayName(f field) {
+	s := name(f.value)
+	tell(r, &r.h.Name, s, f.line)
+	if s == "" && f.value != "" {
+		r.h.Gap(host.Gap{What: "name", From: r.from(f.line), Why: fmt.Sprintf("%.80q is no computer name", f.value)})
+	}
+}
+
+// name drops what stands for a redacted or unknown name, and what no name may hold:
+// Microsoft's "Naming conventions in Active Directory for computers, domains, sites, and
+// OUs" lists the characters.
 func name(s string) string {
-	if strings.Trim(s, ".-_*xX ?") == "" || strings.ContainsAny(s, " \t\\/") || notAvailable[strings.ToLower(s)] || len(s) > 255 {
+	if strings.Trim(s, ".-_*xX ?") == "" || notAvailable[strings.ToLower(s)] || len(s) > 255 ||
+		strings.ContainsAny(s, " \t\\/:*?\"<>|") || strings.ContainsFunc(s, unicode.IsControl) {
 		return ""
 	}
 	return s

@@ -163,11 +163,11 @@ func (r *reading) judge(l host.Listing, followed bool) string {
 	case l.Announced < 0:
 		return "systeminfo announces no number of updates that we understand"
 	case l.Printed < l.Announced:
-		return fmt.Sprintf("systeminfo announces %d updates and shows %d", l.Announced, l.Printed)
+		return fmt.Sprintf("systeminfo announces %s and shows %d", evidence.Count(l.Announced, "update", "updates"), l.Printed)
 	case !followed:
-		return fmt.Sprintf("the text ends after %d updates, before the network cards that systeminfo prints last", l.Printed)
+		return fmt.Sprintf("the text ends after %s, before the network cards that systeminfo prints last", evidence.Count(l.Printed, "update", "updates"))
 	case l.Announced == 0:
 		return "systeminfo says that no update is installed"
 	}
-	return fmt.Sprintf("systeminfo shows all %d updates that it announces", l.Announced)
+	return "systeminfo shows as many as it announces: " + evidence.Count(l.Announced, "update", "updates")
 }

@@ -89,19 +89,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 		return nil, fmt.Errorf("%s has no column or property HotFixID as wmic prints it", in.Name)
 	}
 	if !evidence.Ended(text) {
-		l.Cut = "the file ends within a line, so updates may be cut off"
-		if n := len(l.Rows); n > 0 && partial(lines[len(lines)-1], f) {
-			l.Rows = l.Rows[:n-1] // it may end with half a number
-		}
+		l.CutWithin(lines[len(lines)-1])
 	}
 	return l.Say(h, in, readerName)
-}
-
-// partial tells whether nothing stands behind the KB number of the last line that would
-// show that it is whole.
-func partial(line string, f form) bool {
-	id := evidence.FindKB(line)
-	return id != "" && strings.HasSuffix(strings.TrimSpace(line), id) || f == list && strings.Contains(line, "HotFixID=")
 }
 
 type column struct {
