@@ -43,7 +43,7 @@ const (
 	// bundle is three deep.
 	maxNested = 6
 	// maxParts bounds what one file may turn out to hold.
-	maxParts = 100_000
+	maxParts = 20_000
 	// keepFiles is for how many files what was read in the first pass is kept for the
 	// second, so that a few files are read only once.
 	keepFiles = 256

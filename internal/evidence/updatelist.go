@@ -195,13 +195,20 @@ func (r *UpdateRow) Set(property, value string) {
 	}
 }
 
+// MaxColumns bounds the columns of a list of updates; the class has fewer than 40.
+const MaxColumns = 200
+
 // CSVSeparator gives the separator of a CSV header that has a column HotFixID, or zero.
 func CSVSeparator(header string) byte {
 	if !strings.Contains(header, ColumnID) {
 		return 0
 	}
 	for _, sep := range []byte{',', ';', '\t'} {
-		for _, c := range cells(header, sep) {
+		names := cells(header, sep)
+		if len(names) > MaxColumns {
+			continue
+		}
+		for _, c := range names {
 			if c == ColumnID && strings.IndexByte(header, sep) >= 0 {
 				return sep
 			}

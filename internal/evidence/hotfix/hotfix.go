@@ -104,7 +104,7 @@ func readTable(lines []string, header int) (rows []evidence.UpdateRow) {
 	var names []string
 	var starts []int
 	for i := range len(rule) {
-		if rule[i] == '-' && (i == 0 || rule[i-1] != '-') {
+		if len(names) < evidence.MaxColumns && rule[i] == '-' && (i == 0 || rule[i-1] != '-') {
 			name, _, _ := strings.Cut(strings.TrimLeft(lines[header][min(i, len(lines[header])):], " "), " ")
 			names, starts = append(names, name), append(starts, i)
 		}

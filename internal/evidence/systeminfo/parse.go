@@ -2,6 +2,7 @@ package systeminfo
 
 import (
 	"encoding/csv"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -32,6 +33,9 @@ type kid struct {
 	numbered bool
 }
 
+// maxQuote bounds the marks of quoting in front of a line.
+const maxQuote = 32
+
 // maxFields and maxKids bound what is kept of one record; systeminfo prints some 35 fields,
 // and the longest list of updates known has 273 members.
 const (
@@ -39,8 +43,22 @@ const (
 	maxKids   = 20_000
 )
 
-// parse finds the records in text, whatever their form.
+// parse finds the records in text, whatever their form. Each has its version in place.
 func parse(text string) []record {
+	records := slices.DeleteFunc(parseForm(text), func(r record) bool {
+		if r.version < 0 || r.version >= len(r.fields) {
+			return true
+		}
+		_, ok := versionLen(r.fields[r.version].value)
+		return !ok
+	})
+	if len(records) == 1 {
+		records[0].raw = "" // only for several machines in one file
+	}
+	return records
+}
+
+func parseForm(text string) []record {
 	lines := evidence.Lines(text)
 	whole := evidence.Ended(text)
 	for i, line := range lines {
@@ -175,7 +193,7 @@ type listForm struct {
 // measure takes the layout from a version line.
 func (p *listForm) measure(line string) {
 	n := 0
-	for n < len(line) && strings.IndexByte("> |\t", line[n]) >= 0 {
+	for n < min(len(line), maxQuote) && strings.IndexByte("> |\t", line[n]) >= 0 {
 		n++
 	}
 	mark := strings.LastIndexAny(line[:n], ">|") + 1
@@ -316,7 +334,7 @@ func parseCSV(lines []string, whole bool) []record {
 		done := whole || i+1 < len(lines) || strings.HasSuffix(line, `"`)
 		records = append(records, fromCells(cells, i+1, done, line))
 	}
-	return trimRaw(records)
+	return records
 }
 
 // isRule knows the line of ==== under the header of /FO TABLE.
@@ -337,19 +355,8 @@ func parseTable(lines []string, rule int, whole bool) []record {
 				cells = columns(lines[rule], lines[i], width)
 			}
 		}
-		raw := strings.Join([]string{lines[rule], lines[i]}, "\n")
-		r := fromCells(cells, i+1, whole || i+1 < len(lines), raw)
-		if len(r.fields) > 0 {
-			records = append(records, r)
-		}
-	}
-	return trimRaw(records)
-}
-
-// trimRaw keeps the text only where it is needed: for several machines in one file.
-func trimRaw(records []record) []record {
-	if len(records) == 1 {
-		records[0].raw = ""
+		raw := `"` + strings.Join(cells, `","`) + `"` // as CSV, which needs no rule
+		records = append(records, fromCells(cells, i+1, whole || i+1 < len(lines), raw))
 	}
 	return records
 }
@@ -404,9 +411,6 @@ func fromCells(cells []string, line int, whole bool, raw string) record {
 			f.kids = append(f.kids, kid{text: text, line: line, numbered: numbered})
 		}
 		r.fields = append(r.fields, f)
-	}
-	if r.version < 0 {
-		r.fields = nil
 	}
 	return r
 }

@@ -121,7 +121,7 @@ func headerOf(line string) []column {
 		if name == "" {
 			break
 		}
-		if !properties[name] {
+		if !properties[name] || len(columns) == evidence.MaxColumns {
 			return nil
 		}
 		columns = append(columns, column{name, pos})
