@@ -1,0 +1,127 @@
+package cli
+
+// What goes where:
+//
+//   - Standard output carries the answer and nothing else: the report, or with --output
+//     nothing. It is text in colours only if it is a terminal, NO_COLOR is not set and
+//     --no-color is not given; otherwise it is the same text, plain and 100 columns wide.
+//     JSON looks the same everywhere.
+//   - Standard error carries what is said about the run: errors, each in lower case and
+//     followed by a "hint:" line where there is a next step, and progress, if standard error
+//     is a terminal and the run takes longer than a second. An answer that holds gaps is an
+//     answer: they stand in it, not on standard error.
+//   - What comes from evidence or from the command line is cleaned before it goes to a
+//     terminal; package report does so for the answer, printError for errors.
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+
+	"github.com/oldguard/oldguard/internal/evidence"
+)
+
+// Env is what a run takes from the world.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Now            func() time.Time
+	Getenv         func(string) string
+}
+
+// System is the world of the process.
+func System() Env {
+	return Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Getenv: os.Getenv}
+}
+
+// terminal gives the width of the terminal that w is, 0 if it is none.
+func terminal(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// hinted is an error with the next step.
+type hinted struct {
+	error
+	hint string
+}
+
+// Unwrap gives the error without the hint.
+func (h hinted) Unwrap() error { return h.error }
+
+func withHint(hint, format string, args ...any) error {
+	return hinted{fmt.Errorf(format, args...), hint}
+}
+
+// printError writes an error and its hint.
+func printError(w io.Writer, err error, hint string) {
+	text := "oldguard: " + visible(err.Error()) + "\n"
+	if hint != "" {
+		text += "hint: " + visible(hint) + "\n"
+	}
+	_, _ = io.WriteString(w, text) // there is nowhere left to complain
+}
+
+// visible keeps what is quoted in an error from acting on a terminal.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+// meter shows progress in one line of a terminal.
+type meter struct {
+	w     io.Writer
+	now   func() time.Time
+	next  time.Time
+	shown bool
+}
+
+const (
+	meterDelay = time.Second // what is over by then needs no progress
+	meterPause = 100 * time.Millisecond
+)
+
+// newMeter gives a meter for e's standard error, nil if that is no terminal.
+func newMeter(e Env) *meter {
+	if terminal(e.Stderr) == 0 {
+		return nil
+	}
+	return &meter{w: e.Stderr, now: e.Now, next: e.Now().Add(meterDelay)}
+}
+
+func (m *meter) show(p evidence.Progress) {
+	now := m.now()
+	if now.Before(m.next) {
+		return
+	}
+	m.next, m.shown = now.Add(meterPause), true
+	text := fmt.Sprintf("reading %d of %d files", p.Files, p.FilesTotal)
+	if p.MachinesTotal > 0 {
+		text = fmt.Sprintf("machine %d of %d", p.Machines, p.MachinesTotal)
+	}
+	_, _ = fmt.Fprintf(m.w, "\r\x1b[K%s", text)
+}
+
+// clear removes the line.
+func (m *meter) clear() {
+	if m != nil && m.shown {
+		_, _ = io.WriteString(m.w, "\r\x1b[K")
+		m.shown = false
+	}
+}

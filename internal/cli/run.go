@@ -1,0 +1,354 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/all"
+	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/internal/report"
+)
+
+// run is what assess and inspect share: evidence in, machines assessed one by one, a
+// document out.
+type run struct {
+	env     Env
+	formats []report.Format
+	inspect bool
+	on      time.Time
+	options report.Options
+
+	format, as, catalog, findings, output string
+	noColor                               bool
+	jobs                                  int
+}
+
+func (r *run) flags(c *cobra.Command) {
+	var names, readers []string
+	for _, f := range r.formats {
+		names = append(names, f.Name)
+	}
+	for _, f := range all.Readers() {
+		readers = append(readers, f.Name)
+	}
+	f := c.Flags()
+	f.StringVar(&r.format, "format", names[0], "write as `format`: "+strings.Join(names, ", "))
+	f.StringVar(&r.as, "as", "", "read every file with this `reader`: "+strings.Join(readers, ", "))
+	f.StringVar(&r.catalog, "catalog", "", "use this catalogue `file` instead of what is built in")
+	f.StringVarP(&r.output, "output", "o", "", "write to `file` instead of standard output")
+	f.BoolVar(&r.noColor, "no-color", false, "no colours, even on a terminal")
+}
+
+func formatHelp(list []report.Format) string {
+	var b strings.Builder
+	b.WriteString("Formats:\n")
+	for _, f := range list {
+		fmt.Fprintf(&b, "  %-6s %s\n", f.Name, f.Doc)
+	}
+	return b.String()
+}
+
+func (r *run) run(ctx context.Context, args []string) error {
+	format, err := r.choose()
+	if err != nil {
+		return err
+	}
+	inputs, done, err := openInputs(args, r.env.Stdin)
+	if err != nil {
+		return err
+	}
+	defer done()
+	cat, close, err := openCatalog(r.catalog)
+	if err != nil {
+		return err
+	}
+	defer close()
+	return r.write(func(w io.Writer) error {
+		return r.report(ctx, format, w, r.assessments(ctx, inputs, cat))
+	})
+}
+
+// choose checks the flags and settles the format and its options.
+func (r *run) choose() (report.Format, error) {
+	format, ok := report.Find(r.formats, r.format)
+	if !ok {
+		return format, usageError{fmt.Errorf("there is no format %q", r.format)}
+	}
+	if r.as != "" {
+		known := false
+		for _, reader := range all.Readers() {
+			known = known || reader.Name == r.as
+		}
+		if !known {
+			return format, usageError{fmt.Errorf("there is no reader %q", r.as)}
+		}
+	}
+	r.options.Findings = format.Findings
+	if r.findings != "" {
+		r.options.Findings = ""
+		for _, f := range report.Choices() {
+			if string(f) == r.findings {
+				r.options.Findings = f
+			}
+		}
+		if r.options.Findings == "" {
+			return format, usageError{fmt.Errorf("--findings is top, open, all or none, not %q", r.findings)}
+		}
+	}
+	if r.jobs < 0 {
+		return format, usageError{fmt.Errorf("--jobs is a number of machines, not %d", r.jobs)}
+	}
+	if r.jobs == 0 {
+		r.jobs = runtime.GOMAXPROCS(0)
+	}
+	if r.output == "" {
+		r.options.Width = terminal(r.env.Stdout)
+	}
+	r.options.Color = r.options.Width > 0 && !r.noColor && r.env.Getenv("NO_COLOR") == ""
+	return format, nil
+}
+
+// write gives the output to do, and sees to it that an output file is whole or not there.
+func (r *run) write(do func(io.Writer) error) error {
+	if r.output == "" {
+		b := bufio.NewWriterSize(r.env.Stdout, 1<<16)
+		err := do(b)
+		return errors.Join(err, b.Flush())
+	}
+	var given error
+	err := writeFile(r.output, func(w io.Writer) error {
+		given = do(w)
+		if a := (answer{}); errors.As(given, &a) {
+			return nil
+		}
+		return given
+	})
+	if err != nil {
+		return err
+	}
+	return given
+}
+
+// assessments reads the inputs and assesses each machine, in the order of evidence.Read.
+func (r *run) assessments(ctx context.Context, inputs []evidence.Input, cat *catalog.Catalog) iter.Seq2[*assess.Assessment, error] {
+	options := evidence.Options{As: r.as, Workers: r.jobs}
+	meter := newMeter(r.env)
+	if meter != nil {
+		options.Progress = meter.show
+	}
+	policy := assess.Policy{OnlyOpen: r.options.Findings != report.All}
+	return func(yield func(*assess.Assessment, error) bool) {
+		defer meter.clear()
+		hosts := evidence.Read(ctx, all.Readers(), inputs, options)
+		for a, err := range inOrder(r.jobs, hosts, func(h *host.Host) *assess.Assessment {
+			return assess.Assess(h, cat, policy, r.on)
+		}) {
+			meter.clear()
+			if !yield(a, err) {
+				return
+			}
+		}
+	}
+}
+
+// inOrder calls do for each value of seq, up to workers at a time, and yields the results
+// in the order of seq. No more than workers results wait.
+func inOrder[A, B any](workers int, seq iter.Seq2[A, error], do func(A) B) iter.Seq2[B, error] {
+	type result struct {
+		value B
+		err   error
+	}
+	return func(yield func(B, error) bool) {
+		waiting := make(chan chan result, max(workers-1, 0))
+		stop := make(chan struct{})
+		go func() {
+			defer close(waiting)
+			for v, err := range seq {
+				c := make(chan result, 1)
+				select {
+				case waiting <- c:
+				case <-stop:
+					return
+				}
+				go func() {
+					if err != nil {
+						c <- result{err: err}
+						return
+					}
+					c <- result{value: do(v)}
+				}()
+			}
+		}()
+		stopped := false
+		for c := range waiting { // to the end: seq may use what the caller closes
+			r := <-c
+			if !stopped && !yield(r.value, r.err) {
+				stopped = true
+				close(stop)
+			}
+		}
+	}
+}
+
+// report writes the document and gives the answer's status. The first machine waits for a
+// second one, which tells whether there are many.
+func (r *run) report(ctx context.Context, format report.Format, out io.Writer, list iter.Seq2[*assess.Assessment, error]) error {
+	var w report.Writer
+	var held *assess.Assessment
+	open := func(many bool) {
+		r.options.Many = many
+		w = format.Open(out, r.options)
+	}
+	status, machines := statusClear, 0
+	for a, err := range list {
+		if err != nil {
+			return err
+		}
+		if !report.Unread(a) {
+			machines++
+		}
+		status = worse(status, levels[a.Level()])
+		switch {
+		case w == nil && held == nil:
+			held = a
+			continue
+		case w == nil:
+			open(true)
+			err = w.Write(held)
+		}
+		if err = errors.Join(err, w.Write(a)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case held == nil:
+		return withHint("name files with the output of systeminfo, wmic qfe or Get-HotFix", "there is no file in what was named")
+	case w == nil:
+		if machines == 0 {
+			return nothing(held)
+		}
+		open(false)
+		if err := w.Write(held); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	switch {
+	case machines == 0:
+		return withHint("evidence is the text of systeminfo, wmic qfe or Get-HotFix", "nothing could be read")
+	case r.inspect, status == statusClear:
+		return nil
+	}
+	return answer{status}
+}
+
+// nothing is the error where nobody could read anything.
+func nothing(a *assess.Assessment) error {
+	var why []string
+	hint := ""
+	for _, g := range a.Host.Gaps {
+		why = append(why, g.From.Input+": "+g.Why)
+		hint = g.Hint
+	}
+	return hinted{errors.New(strings.Join(why, "\n")), hint}
+}
+
+// maxStdin bounds what is read from standard input; no evidence in text is larger.
+const maxStdin = 256 << 20
+
+// openInputs turns arguments into inputs. Call done after use. What does not exist is an
+// error before anything is read.
+func openInputs(args []string, stdin io.Reader) (inputs []evidence.Input, done func(), err error) {
+	var roots []*os.Root
+	done = func() {
+		for _, root := range roots {
+			_ = root.Close() // it was only read
+		}
+	}
+	fail := func(err error) ([]evidence.Input, func(), error) {
+		done()
+		return nil, nil, err
+	}
+	for _, name := range args {
+		if name == "-" {
+			in, err := stream("standard input", stdin)
+			if err != nil {
+				return fail(err)
+			}
+			inputs = append(inputs, in)
+			continue
+		}
+		info, err := os.Stat(name)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fail(withHint("evidence is a file, a folder, or - for standard input", "there is no file or folder %s", name))
+		case err != nil:
+			return fail(err)
+		case info.IsDir():
+			root, err := os.OpenRoot(name) // no link leads out of it
+			if err != nil {
+				return fail(err)
+			}
+			roots = append(roots, root)
+			inputs = append(inputs, evidence.Input{Name: name, Tree: root.FS()})
+		case info.Mode().IsRegular():
+			inputs = append(inputs, evidence.Input{Name: name, File: io.NewSectionReader(reopened(name), 0, info.Size())})
+		default: // such as a pipe
+			f, err := os.Open(name) // #nosec G304 -- the user names it
+			if err != nil {
+				return fail(err)
+			}
+			in, err := stream(name, f)
+			_ = f.Close() // it was only read
+			if err != nil {
+				return fail(err)
+			}
+			inputs = append(inputs, in)
+		}
+	}
+	return inputs, done, nil
+}
+
+func stream(name string, r io.Reader) (evidence.Input, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxStdin+1))
+	switch {
+	case err != nil:
+		return evidence.Input{}, fmt.Errorf("read %s: %w", name, err)
+	case len(b) > maxStdin:
+		return evidence.Input{}, fmt.Errorf("%s is larger than %d MiB", name, maxStdin>>20)
+	}
+	return evidence.Input{Name: name, File: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}, nil
+}
+
+// reopened is a file that is open only while it is read, so that ten thousand of them can
+// be named at once.
+type reopened string
+
+// ReadAt opens the file, reads and closes it.
+func (name reopened) ReadAt(p []byte, off int64) (int, error) {
+	f, err := os.Open(string(name)) // #nosec G304 -- the user names it
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	return f.ReadAt(p, off)
+}

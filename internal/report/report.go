@@ -1,0 +1,125 @@
+// Package report writes assessments: for people as text, for programs as JSON. It decides
+// nothing; what it prints is in the assessment.
+//
+// Whatever comes out of evidence is hostile: text shows control characters and
+// direction marks as escapes, JSON escapes what HTML would take for markup.
+package report
+
+import (
+	"io"
+
+	"github.com/oldguard/oldguard/internal/assess"
+)
+
+// Format is one way to write assessments: code and its documentation together.
+type Format struct {
+	Name, Ext, MIME, Doc string
+	// Findings is what is listed unless the user chooses.
+	Findings Findings
+	// Open starts a document on w. Nothing may be written before, and nothing need be.
+	Open func(w io.Writer, o Options) Writer
+}
+
+// Writer makes a document of assessments given one at a time. It keeps none of them, so
+// that memory does not grow with their number. It is for one goroutine; Write and Close
+// give the errors of the io.Writer behind it. Close ends the document and closes nothing.
+type Writer interface {
+	Write(a *assess.Assessment) error
+	Close() error
+}
+
+// Options of a document. The zero value is plain, for one machine, with the findings that
+// are usual for the format.
+type Options struct {
+	Findings Findings
+	// Many is true if there may be any number of assessments, false if there is one.
+	Many bool
+	// Verbose writes of each of many machines what is written of a single one.
+	Verbose bool
+	// Width is the number of columns of a terminal; 0 is where there is none.
+	Width int
+	Color bool
+}
+
+// Findings chooses the findings to list. The counts are of all, whatever is listed.
+type Findings string
+
+// The choices.
+const (
+	Top  Findings = "top"  // the most urgent open ones
+	Open Findings = "open" // affected, unfixable and unknown
+	All  Findings = "all"
+	None Findings = "none"
+)
+
+// Choices are the findings one may ask for.
+func Choices() []Findings { return []Findings{Top, Open, All, None} }
+
+// topFindings is how many findings Top lists.
+const topFindings = 15
+
+// of gives those findings of a that f lists.
+func (f Findings) of(a *assess.Assessment) []assess.Finding {
+	open := func() []assess.Finding {
+		for i := range a.Findings { // open ones stand first
+			if v := a.Findings[i].Verdict; v == assess.Fixed || v == assess.NotAffected {
+				return a.Findings[:i]
+			}
+		}
+		return a.Findings
+	}
+	switch f {
+	case None:
+		return nil
+	case Top:
+		list := open()
+		return list[:min(topFindings, len(list))]
+	case Open:
+		return open()
+	case All:
+	}
+	return a.Findings
+}
+
+// Formats lists the formats of an assessment, the default first.
+func Formats() []Format {
+	return []Format{
+		{
+			Name: "text", Ext: ".txt", MIME: "text/plain; charset=utf-8", Findings: Top, Open: openText,
+			Doc: "for people; of several machines a short block each, or with --verbose all of it",
+		},
+		{
+			Name: "json", Ext: ".json", MIME: "application/json", Findings: All, Open: openJSON,
+			Doc: `one document "` + schemaAssessment + `", or of several machines "` + schemaAssessments + `" with a list of them`,
+		},
+		{
+			Name: "jsonl", Ext: ".jsonl", MIME: "application/jsonl", Findings: Open, Open: openJSONLines,
+			Doc: `one document "` + schemaAssessment + `" a line, for any number of machines`,
+		},
+	}
+}
+
+// Inspections lists the formats of what is known of a machine before it is judged, the
+// default first.
+func Inspections() []Format {
+	return []Format{
+		{
+			Name: "text", Ext: ".txt", MIME: "text/plain; charset=utf-8", Open: openInspectionText,
+			Doc: "for people: each fact with who states it",
+		},
+		{
+			Name: "json", Ext: ".json", MIME: "application/json", Open: openInspectionJSON,
+			Doc: `the part "host" of an assessment's document, the lists of updates and the gaps: "` + schemaInspection + `"`,
+		},
+	}
+}
+
+// Find gives the format with that name.
+func Find(list []Format, name string) (Format, bool) {
+	for _, f := range list {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Format{}, false
+}

@@ -1,0 +1,517 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/winver"
+)
+
+// Text for people follows the order in which an administrator asks: what is it, is it
+// supported, how far behind is it, what do I install, what do I not know, and how old is
+// what this rests on.
+
+type textWriter struct {
+	*printer
+	o       Options
+	n       int
+	levels  [len(levels)]int
+	unread  int
+	written bool
+}
+
+func openText(w io.Writer, o Options) Writer {
+	o.Findings = cmp.Or(o.Findings, Top)
+	return &textWriter{printer: newPrinter(w, o), o: o}
+}
+
+// Write writes one machine.
+func (t *textWriter) Write(a *assess.Assessment) error {
+	if t.written {
+		t.line()
+	}
+	t.written = true
+	switch {
+	case unread(a.Host):
+		t.unread++
+		t.notRead(a)
+	case t.o.Many && !t.o.Verbose:
+		t.count(a)
+		t.brief(a)
+	default:
+		t.count(a)
+		t.full(a)
+	}
+	return t.flush()
+}
+
+func (t *textWriter) count(a *assess.Assessment) {
+	t.n++
+	t.levels[a.Level()]++
+}
+
+// Close writes the total of many machines.
+func (t *textWriter) Close() error {
+	if !t.o.Many {
+		return nil
+	}
+	t.line()
+	total := fmt.Sprintf("%s: %d with something affected or missing, %d undecided or without support, %d with nothing missing of what was checked",
+		plural(t.n, "machine"), t.levels[assess.Bad], t.levels[assess.Undecided], t.levels[assess.Clear])
+	if t.unread > 0 {
+		total += "; " + plural(t.unread, "input") + " not understood"
+	}
+	t.para(bold, "", total+".")
+	if !t.o.Verbose && t.n > 0 {
+		t.para(faint, "", "All about one of them: name its files alone, or use --verbose.")
+	}
+	return t.flush()
+}
+
+// unread reports whether h is no machine but the gaps of files that nobody could read.
+func unread(h *host.Host) bool {
+	return len(h.Gaps) > 0 && !h.Name.Known() && !h.Build.Known() && !h.Product.Known() &&
+		h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0
+}
+
+// Unread reports whether an assessment is of no machine: it only says which files nobody
+// could read, and why.
+func Unread(a *assess.Assessment) bool { return unread(a.Host) }
+
+func (t *textWriter) notRead(a *assess.Assessment) {
+	t.line(t.styled(amber, "Not read"))
+	for _, g := range a.Host.Gaps {
+		t.gap(gapOf(g))
+	}
+}
+
+func (t *textWriter) full(a *assess.Assessment) {
+	t.identity(a)
+	t.line()
+	t.headline(a)
+	for _, n := range a.Summary.Notes {
+		t.para(plain, "  - ", n)
+	}
+	t.support(a)
+	t.behind(a)
+	t.findings(a)
+	t.missing(a)
+	t.undecided(a)
+	t.gaps(a)
+	t.sources(a)
+}
+
+func (t *textWriter) headline(a *assess.Assessment) {
+	t.para(levelStyle(a), "", a.Summary.Headline+" (as of "+a.AsOf.String()+").")
+}
+
+func levelStyle(a *assess.Assessment) style {
+	return [...]style{assess.Clear: green, assess.Undecided: amber, assess.Bad: red}[a.Level()]
+}
+
+func (t *textWriter) identity(a *assess.Assessment) {
+	h := a.Host
+	t.line(t.styled(bold, h.Name.Or("a machine whose name is not known")))
+	t.para(plain, "  ", what(a))
+	t.para(plain, "  build ", build(a))
+	var more []string
+	if v, ok := h.Domain.Value(); ok {
+		more = append(more, "domain or workgroup "+v)
+	}
+	if v, ok := h.Role.Value(); ok {
+		more = append(more, strings.ReplaceAll(string(v), "-", " "))
+	}
+	if v, ok := h.Installed.Value(); ok {
+		more = append(more, "installed "+v.Format("2006-01-02"))
+	}
+	if v, ok := h.Booted.Value(); ok {
+		more = append(more, "started "+v.Format("2006-01-02"))
+	}
+	if len(more) > 0 {
+		t.para(plain, "  ", strings.Join(more, ", "))
+	}
+	t.para(faint, "  read from ", strings.Join(inputs(h), ", "))
+	t.disputes(h)
+}
+
+// what says in words what a machine is.
+func what(a *assess.Assessment) string {
+	h := a.Host
+	name := h.Product.Or("Windows")
+	if r := a.Identity.Release; r != nil {
+		name = r.Name
+		if e, ok := h.Edition.Value(); ok {
+			name += ", " + e
+		}
+	}
+	if v, ok := h.Installation.Value(); ok && v == host.ServerCore {
+		name += ", Server Core"
+	}
+	if v, ok := h.Arch.Value(); ok {
+		return name + ", " + v.String()
+	}
+	return name + ", architecture not known"
+}
+
+func build(a *assess.Assessment) string {
+	switch {
+	case !a.Build.Known():
+		return "not known"
+	case a.BuildInferred:
+		return fmt.Sprintf("%s (the revision is inferred from %s)", a.Build, a.Updates.Newest)
+	case !a.Build.HasRevision:
+		return a.Build.String() + ", revision not known"
+	}
+	return a.Build.String()
+}
+
+// inputs lists the inputs that say something about h, with their readers.
+func inputs(h *host.Host) (out []string) {
+	add := func(s host.Source) {
+		if name := s.Input + " (" + s.Reader + ")"; s.Input != "" && s.Reader != "" && !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	for _, c := range h.Name.Claims() {
+		add(c.From)
+	}
+	for _, c := range h.Build.Claims() {
+		add(c.From)
+	}
+	for _, l := range h.Updates.Listings() {
+		add(l.From)
+	}
+	if len(out) == 0 {
+		for _, kb := range h.Updates.All() {
+			for _, s := range h.Updates.Sources(kb) {
+				add(s)
+			}
+		}
+	}
+	return out
+}
+
+// disputes names what the sources do not agree about.
+func (t *textWriter) disputes(h *host.Host) {
+	forEachFact(h, func(name string, f shown) {
+		if !f.disputed {
+			return
+		}
+		var claims []string
+		for _, c := range f.claims {
+			claims = append(claims, fmt.Sprintf("%s (%s)", c.Value, where(c.Source)))
+		}
+		t.para(amber, "  the sources disagree about "+name+": ", strings.Join(claims, "; "))
+	})
+}
+
+// shown is a fact with its values as text.
+type shown struct {
+	value    string
+	disputed bool
+	claims   []Claim[string]
+}
+
+// forEachFact visits the facts of h that somebody states, in the order people read them.
+func forEachFact(h *host.Host, f func(name string, s shown)) {
+	visit(f, "name", h.Name, id[string])
+	visit(f, "domain or workgroup", h.Domain, id[string])
+	visit(f, "product", h.Product, id[string])
+	visit(f, "edition", h.Edition, id[string])
+	visit(f, "installation", h.Installation, func(v host.Installation) string { return string(v) })
+	visit(f, "role", h.Role, func(v host.Role) string { return string(v) })
+	visit(f, "architecture", h.Arch, winver.Arch.String)
+	visit(f, "build", h.Build, winver.Build.String)
+	visit(f, "build lab", h.BuildLab, id[string])
+	visit(f, "service pack", h.ServicePack, func(n int) string {
+		if n == host.NoServicePack {
+			return "none"
+		}
+		return strconv.Itoa(n)
+	})
+	visit(f, "language", h.Language, id[string])
+	visit(f, "product id", h.ProductID, id[string])
+	visit(f, "machine id", h.MachineID, id[string])
+	visit(f, "installed", h.Installed, minute)
+	visit(f, "started", h.Booted, minute)
+}
+
+func id[T any](v T) T { return v }
+
+func visit[T comparable](f func(string, shown), name string, fact host.Fact[T], as func(T) string) {
+	v, ok := fact.Value()
+	if !ok {
+		return
+	}
+	f(name, shown{as(v), fact.Disputed(), each(fact.Claims(), func(c host.Claim[T]) Claim[string] {
+		return Claim[string]{sourceOf(c.From), as(c.Value)}
+	})})
+}
+
+func where(s Source) string {
+	text := s.Input
+	if s.At != "" {
+		text += ", " + s.At
+	}
+	if s.Reader != "" {
+		text += ", " + s.Reader
+	}
+	return strings.TrimPrefix(text, ", ")
+}
+
+var supportWords = map[assess.SupportState]string{
+	assess.SupportUnknown: "not known", assess.NotYet: "has not begun", assess.Mainstream: "mainstream support",
+	assess.Extended: "extended support", assess.Programmes: "over; a paid programme still runs", assess.Over: "over",
+}
+
+func (t *textWriter) support(a *assess.Assessment) {
+	s := &a.Support
+	t.title("Support on %s: %s", a.AsOf, supportWords[s.State])
+	for _, r := range s.Because {
+		t.para(plain, "  ", r.Text)
+	}
+	w := 0
+	for _, p := range s.Programmes {
+		w = max(w, len(p.Name))
+	}
+	for _, p := range s.Programmes {
+		until := p.Until.String()
+		if p.Until == 0 {
+			until = "end not known"
+		}
+		t.para(plain, "  ", fmt.Sprintf("%-*s  %s to %s, %s", w, p.Name, p.From, until, strings.ReplaceAll(p.State, "-", " ")))
+	}
+}
+
+func (t *textWriter) behind(a *assess.Assessment) {
+	if a.Identity.Release == nil {
+		return
+	}
+	s := &a.Summary
+	months := "by how many months is not known"
+	if n := a.Updates.MonthsBehind; n >= 0 {
+		months = plural(n, "month")
+	}
+	t.title("How far behind: %s", months)
+	t.para(plain, "  ", fmt.Sprintf("CVEs: %d affected, %d unfixable, %d unknown, %d fixed, %d not affected.",
+		s.Affected, s.Unfixable, s.Unknown, s.Fixed, s.NotAffected))
+	if s.Affected+s.Unfixable > 0 {
+		t.para(plain, "  ", fmt.Sprintf("Of the affected, %d are known to be exploited, %d of them by ransomware; %d are rated critical.",
+			s.Exploited, s.Ransomware, s.CriticalAffected))
+	}
+}
+
+func (t *textWriter) findings(a *assess.Assessment) {
+	list := t.o.Findings.of(a)
+	if t.o.Findings == Top { // what is only unknown does not belong among the most urgent
+		for i := range list {
+			if list[i].Verdict == assess.Unknown {
+				list = list[:i]
+				break
+			}
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	t.line()
+	t.line(t.styled(faint, "  CVE             verdict       severity   CVSS  exploited    fixed by"))
+	for i := range list {
+		f := &list[i]
+		score := "   ?"
+		if f.Score > 0 {
+			score = fmt.Sprintf("%4.1f", f.Score)
+		}
+		row := fmt.Sprintf("%-14s  %-12s  %-9s  %s  ", f.CVE, f.Verdict, cmp.Or(f.Severity.String(), "?"), score)
+		s, mark := exploited(f)
+		t.line("  ", clean(row), t.styled(s, fmt.Sprintf("%-11s", mark)), "  ", clean(fixes(f)))
+	}
+	rest := a.Summary.Affected + a.Summary.Unfixable - len(list)
+	if t.o.Findings == Top && rest > 0 {
+		t.para(faint, "  ", fmt.Sprintf("and %d more: --findings open lists all that is open, with --format json the reasons too", rest))
+	}
+}
+
+func exploited(f *assess.Finding) (style, string) {
+	switch {
+	case f.Ransomware:
+		return red, "ransomware"
+	case f.KEV == host.Yes:
+		return red, "yes"
+	case f.KEV == host.Unknown:
+		return plain, "not known"
+	}
+	return plain, ""
+}
+
+// maxFixes is how many fixes of one vulnerability stand in a line.
+const maxFixes = 2
+
+func fixes(f *assess.Finding) string {
+	if len(f.Fixes) == 0 {
+		return "no update was ever published"
+	}
+	text := kbs(f.Fixes[:min(maxFixes, len(f.Fixes))])
+	if n := len(f.Fixes) - maxFixes; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
+}
+
+func kbs(list []winver.KB) string {
+	return strings.Join(each(list, winver.KB.String), ", ")
+}
+
+func (t *textWriter) missing(a *assess.Assessment) {
+	if len(a.Updates.Missing) == 0 {
+		return
+	}
+	t.title("To install, in this order")
+	offered := map[winver.KB]bool{}
+	for _, it := range a.Updates.OfferedNow {
+		offered[it.KB] = true
+	}
+	for i, it := range a.Updates.Missing {
+		text := fmt.Sprintf("%s  %s, %s", it.KB, kindWords(it.Kind), released(it))
+		if offered[it.KB] {
+			text += "; Windows Update would offer it"
+		}
+		t.para(plain, fmt.Sprintf("  %d. ", i+1), text)
+		for _, n := range it.Needs {
+			need := n.Text
+			if n.KB != 0 {
+				need = n.KB.String() + ": " + need
+			}
+			t.para(faint, "       needs ", strings.TrimPrefix(need, "needs "))
+		}
+	}
+}
+
+func released(it assess.Item) string {
+	switch {
+	case it.Released == 0:
+		return "day not known"
+	case it.Sure == catalog.DayKnown:
+		return it.Released.String()
+	case it.Sure == catalog.MonthOf:
+		return it.Released.String()[:len("2006-01")]
+	case it.Sure == catalog.Bounded:
+		return "by " + it.Released.String()
+	}
+	return it.Released.String() + " or later"
+}
+
+var kinds = map[string]string{
+	"cumulative-update": "cumulative update", "monthly-rollup": "monthly rollup", "preview-rollup": "preview of a rollup",
+	"security-only": "security-only update", "ie-cumulative": "cumulative update of Internet Explorer",
+	"dotnet": "update of .NET Framework", "flash": "update of Flash Player",
+	"servicing-stack": "servicing stack", "sha2-support": "SHA-2 support",
+}
+
+func kindWords(kind string) string { return cmp.Or(kinds[kind], kind) }
+
+// maxGroup is how many updates of a group are named in text.
+const maxGroup = 4
+
+func (t *textWriter) undecided(a *assess.Assessment) {
+	if len(a.Updates.Undecided) == 0 {
+		return
+	}
+	t.title("May or may not be missing")
+	for list := a.Updates.Undecided; len(list) > 0; { // sorted by group
+		n := 1
+		for n < len(list) && list[n].Group == list[0].Group {
+			n++
+		}
+		newest := slices.SortedStableFunc(slices.Values(list[:n]), func(a, b assess.Item) int { return cmp.Compare(b.Released, a.Released) })
+		names := make([]winver.KB, 0, maxGroup)
+		for _, it := range newest[:min(n, maxGroup)] {
+			names = append(names, it.KB)
+		}
+		text := fmt.Sprintf("%s: %s", cmp.Or(list[0].Group, "others"), plural(n, "update"))
+		if n > maxGroup {
+			text += ", the newest " + kbs(names)
+		} else {
+			text += ", " + kbs(names)
+		}
+		t.para(plain, "  - ", text)
+		list = list[n:]
+	}
+}
+
+func (t *textWriter) gaps(a *assess.Assessment) {
+	if len(a.Gaps) == 0 {
+		return
+	}
+	t.title("What could not be known")
+	for _, g := range a.Gaps {
+		t.gap(gapOf(g))
+	}
+}
+
+func (t *printer) gap(g Gap) {
+	text := g.What
+	if w := where(g.Source); w != "" {
+		text += " (" + w + ")"
+	}
+	t.para(plain, "  - ", text+": "+g.Why)
+	if g.Hint != "" {
+		t.para(faint, "    this would tell: ", g.Hint)
+	}
+}
+
+func (t *textWriter) sources(a *assess.Assessment) {
+	t.title("What this rests on")
+	w := 0
+	for _, s := range a.Sources {
+		w = max(w, len(s.Name))
+	}
+	for _, s := range a.Sources {
+		text, look := fmt.Sprintf("%-*s  until %s", w, s.Name, s.Last), plain
+		if s.Stale {
+			text, look = text+", not known after", amber
+		}
+		t.line("  ", t.styled(look, text))
+	}
+}
+
+// brief is the short form, for many machines.
+func (t *textWriter) brief(a *assess.Assessment) {
+	t.line(t.styled(bold, a.Host.Name.Or("a machine whose name is not known")), "  ", clean(what(a)+", build "+build(a)))
+	t.para(levelStyle(a), "  ", a.Summary.Headline+".")
+	if a.Identity.Release == nil {
+		t.para(faint, "  read from ", strings.Join(inputs(a.Host), ", "))
+	} else {
+		text := "support " + supportWords[a.Support.State]
+		if a.Support.Ends != 0 {
+			text += " (" + a.Support.Ends.String() + ")"
+		}
+		if n := a.Updates.MonthsBehind; n >= 0 {
+			text += ", " + plural(n, "month") + " behind"
+		}
+		t.para(plain, "  ", text)
+	}
+	if len(a.Updates.Missing) > 0 {
+		t.para(plain, "  install ", kbs(each(a.Updates.Missing, func(it assess.Item) winver.KB { return it.KB })))
+	}
+	if n := a.Summary.Unknown; n > 0 || len(a.Gaps) > 0 {
+		t.para(faint, "  ", fmt.Sprintf("not known: %s, %s", plural(n, "vulnerability"), plural(len(a.Gaps), "other thing")))
+	}
+}
+
+func plural(n int, word string) string {
+	switch {
+	case n == 1:
+		return "1 " + word
+	case strings.HasSuffix(word, "y"):
+		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(word, "y"))
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
