@@ -211,18 +211,18 @@ func decode8(b []byte) string {
 // wordScore counts letters beyond ASCII, and takes off what does not occur in words: signs,
 // and letters of another alphabet beside Latin ones.
 func wordScore(text []byte) (score int) {
-	isLatin := func(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
+	isLatin := func(b rune) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
 	latin := false // whether the character before is an ASCII letter
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
 		text = text[n:]
 		before := latin
-		latin = r < utf8.RuneSelf && isLatin(byte(r))
+		latin = r < utf8.RuneSelf && isLatin(r)
 		switch {
 		case r < utf8.RuneSelf || r == '\u00a0' || r == '\u00ae' || r == '\u2122':
 		case r == utf8.RuneError:
 			score -= 4
-		case unicode.IsLetter(r) && !unicode.Is(unicode.Latin, r) && (before || len(text) > 0 && isLatin(text[0])):
+		case unicode.IsLetter(r) && !unicode.Is(unicode.Latin, r) && (before || len(text) > 0 && isLatin(rune(text[0]))):
 			score -= 2
 		case unicode.In(r, unicode.Ll, unicode.Lu, unicode.Lo):
 			score++

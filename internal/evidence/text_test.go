@@ -86,8 +86,8 @@ func TestUpdateID(t *testing.T) {
 }
 
 func TestDate(t *testing.T) {
-	day := func(y int, m time.Month, d, h, min, s int) time.Time {
-		return time.Date(y, m, d, h, min, s, 0, time.UTC)
+	day := func(y int, m time.Month, d, h, m2, s int) time.Time {
+		return time.Date(y, m, d, h, m2, s, 0, time.UTC)
 	}
 	for _, tc := range []struct {
 		in    string

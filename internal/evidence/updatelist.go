@@ -53,8 +53,8 @@ func (l UpdateList) Say(h *host.Host, in Input, reader string) (nested []Input, 
 		machines[name] = append(machines[name], r)
 	}
 	if len(names) > 1 {
-		for i, name := range names {
-			text, err := l.csv(machines[name], i == len(names)-1)
+		for _, name := range names {
+			text, err := l.csv(machines[name])
 			if err != nil {
 				return nil, fmt.Errorf("split %s by machine: %w", in.Name, err)
 			}
@@ -110,9 +110,9 @@ func (l UpdateList) say(h *host.Host, in Input, reader string) {
 	h.Updates.List(list)
 }
 
-// csv writes rows in the form that both readers understand. If the list was cut, that is
-// in its last machine.
-func (l UpdateList) csv(rows []UpdateRow, last bool) (string, error) {
+// csv writes rows in the form that both readers understand. If the list was cut, none of
+// its machines has a whole one.
+func (l UpdateList) csv(rows []UpdateRow) (string, error) {
 	var out strings.Builder
 	w := csv.NewWriter(&out)
 	records := [][]string{{l.Node, ColumnID, ColumnPack, ColumnOn, ColumnAt}}
@@ -122,7 +122,7 @@ func (l UpdateList) csv(rows []UpdateRow, last bool) (string, error) {
 	if err := w.WriteAll(records); err != nil {
 		return "", err
 	}
-	if last && l.Cut != "" {
+	if l.Cut != "" {
 		return strings.TrimSuffix(out.String(), "\n"), nil
 	}
 	return out.String(), nil
@@ -162,12 +162,15 @@ func ReadUpdateCSV(lines []string, header int) []UpdateRow {
 	return rows
 }
 
-// CutWithin records that the text ends within its last line. If nothing stands behind the
-// name of the last update there, it may be half of it and is not kept.
+// CutWithin records that the text ends within its last line. What that line says last may
+// be half of it: an entry is not kept if nothing stands behind its number there, or if it
+// is about another machine than the one before.
 func (l *UpdateList) CutWithin(line string) {
 	l.Cut = "the file ends within a line, so updates may be cut off"
 	words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t,;=:\"", r) })
-	if n := len(l.Rows); n > 0 && len(words) > 0 && strings.HasSuffix(l.Rows[n-1].ID, words[len(words)-1]) {
+	n := len(l.Rows)
+	if n > 0 && len(words) > 0 && l.Rows[n-1].ID == words[len(words)-1] ||
+		n > 1 && !strings.EqualFold(l.Rows[n-1].Machine, l.Rows[n-2].Machine) {
 		l.Rows = l.Rows[:n-1]
 	}
 }
