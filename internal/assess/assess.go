@@ -105,7 +105,10 @@ type Finding struct {
 	KEV        host.Tri     // on the list of exploited vulnerabilities; Unknown for what is newer than the list
 	KEVSince   catalog.Date // zero unless KEV is Yes
 	Ransomware bool
-	Because    []host.Reason
+	// Because is shared between findings: do not change it.
+	Because []host.Reason
+
+	order uint64 // sorts findings, greatest first
 }
 
 // SupportState is how a release stands to its support on the day.
@@ -207,7 +210,10 @@ type assessor struct {
 	bit    catalog.ArchSet
 	core   host.Tri
 	kevTo  catalog.Date
-	latest int // index of the newest cumulative update with a CVE published by the day, -1
+	why    []why // by update
+	// components holds whether each component is there, by index.
+	components []presence
+	latest     int // index of the newest cumulative update with a CVE published by the day, -1
 }
 
 // records assesses updates and vulnerabilities, if the release is known.

@@ -16,6 +16,9 @@ import (
 // architecture by the day. A CVE can concern several components (Windows itself, Internet
 // Explorer 9, .NET Framework): the worst verdict stands, and names its component.
 func (x *assessor) findings() {
+	x.explain()
+	x.components = make([]presence, x.cat.Components())
+	x.Findings = make([]Finding, 0, len(x.rec.Fixes)/3)
 	fixes := x.rec.Fixes // by CVE
 	for len(fixes) > 0 {
 		n := 1
@@ -27,27 +30,20 @@ func (x *assessor) findings() {
 		}
 		fixes = fixes[n:]
 	}
-	slices.SortStableFunc(x.Findings, func(a, b Finding) int {
-		return cmp.Or(
-			cmp.Compare(urgency(&b), urgency(&a)),
-			cmp.Compare(b.Severity, a.Severity),
-			cmp.Compare(b.Score, a.Score),
-			cmp.Compare(len(a.CVE), len(b.CVE)),
-			strings.Compare(a.CVE, b.CVE),
-		)
-	})
+	slices.SortFunc(x.Findings, func(a, b Finding) int { return cmp.Compare(b.order, a.order) })
 }
 
-// urgency orders findings: open before closed, exploited before others.
-func urgency(f *Finding) int {
-	open := map[Verdict]int{Unfixable: 6, Affected: 6, Unknown: 3}[f.Verdict]
-	switch {
-	case f.KEV == host.Yes && f.Ransomware:
-		return open + 2
-	case f.KEV == host.Yes:
-		return open + 1
+// order sorts findings: open before closed, exploited before others, then by severity,
+// score and CVE. seq is the finding's place among the CVEs in order.
+func order(f *Finding, seq int) uint64 {
+	urgency := [...]uint64{Unknown: 3, NotAffected: 0, Fixed: 0, Affected: 6, Unfixable: 6}[f.Verdict]
+	if f.KEV == host.Yes {
+		urgency++
+		if f.Ransomware {
+			urgency++
+		}
 	}
-	return open
+	return urgency<<60 | uint64(f.Severity)<<56 | uint64(f.Score*10)<<40 | uint64(1<<40-1-seq) // #nosec G115 -- none is negative
 }
 
 // rank orders verdicts from harmless to bad: the worst of a CVE's components stands.
@@ -57,7 +53,7 @@ var rank = [...]int{Unknown: 2, NotAffected: 0, Fixed: 1, Affected: 3, Unfixable
 type partly struct {
 	verdict   Verdict
 	component uint16
-	because   host.Reason
+	because   []host.Reason
 }
 
 func (x *assessor) finding(v *catalog.CVE, fixes []catalog.Fix) {
@@ -96,7 +92,7 @@ func (x *assessor) finding(v *catalog.CVE, fixes []catalog.Fix) {
 		return
 	}
 	out := x.describe(v, p.verdict)
-	out.Because = []host.Reason{p.because}
+	out.Because = p.because
 	if name := x.cat.Component(p.component); name != "" {
 		out.Component = name
 	}
@@ -110,14 +106,11 @@ func (x *assessor) finding(v *catalog.CVE, fixes []catalog.Fix) {
 		if !slices.Contains(out.Fixes, u.KB) {
 			out.Fixes = append(out.Fixes, u.KB)
 		}
-		if p.verdict == Affected && len(out.Needs) == 0 {
-			if n, ok := x.esuNeed(u); ok {
-				out.Needs = append(out.Needs, n)
-			}
+		if p.verdict == Affected && out.Needs == nil {
+			out.Needs = x.why[f.Update].esu
 		}
 	}
-	x.tally(&out)
-	x.Findings = append(x.Findings, out)
+	x.add(&out)
 }
 
 // describe fills in what is known of a CVE whatever the machine.
@@ -150,18 +143,17 @@ func (x *assessor) elsewhere(v *catalog.CVE, fixes []catalog.Fix) {
 	out.Severity, out.Impact = f.Severity, f.Impact
 	out.Because = []host.Reason{{Text: fmt.Sprintf(
 		"fixed on other architectures by %s; nothing was published for %s after %s, so no record says whether it is affected", x.name(u.KB), x.arch, last)}}
-	x.tally(&out)
-	x.Findings = append(x.Findings, out)
+	x.add(&out)
 }
 
 // part decides one component of a CVE.
 func (x *assessor) part(p *partly, fixes []catalog.Fix) {
-	there, thereWhy := x.component(p.component)
-	if there == host.No {
-		p.verdict, p.because = NotAffected, thereWhy
+	there := x.there(p.component)
+	if there.is == host.No {
+		p.verdict, p.because = NotAffected, there.why
 		return
 	}
-	var force, absent, open int = -1, -1, -1 // a fix in force, proven absent, undecided
+	force, absent, open := -1, -1, -1 // a fix in force, one proven absent, an undecided one
 	on, days := catalog.ArchSet(0), 0
 	var day catalog.Date
 	for i := range fixes {
@@ -180,32 +172,55 @@ func (x *assessor) part(p *partly, fixes []catalog.Fix) {
 			if force < 0 || x.st.State[j] == infer.Present {
 				force = j
 			}
-		case x.st.State[j] == infer.Absent && x.decidable(u):
+		case x.st.State[j] == infer.Absent && x.why[j].group == "":
 			absent = j
 		default:
 			open = j
 		}
 	}
 	switch {
+	case force >= 0 && days > 1:
+		p.verdict, p.because = Fixed, x.why[force].several
 	case force >= 0:
-		p.verdict, p.because = Fixed, x.whyForce(force, days > 1)
-	case absent >= 0 && there == host.Unknown:
-		p.because = thereWhy
+		p.verdict, p.because = Fixed, x.why[force].force
+	case absent >= 0 && there.is == host.Unknown:
+		p.because = there.why
 	case absent >= 0 && x.core == host.Yes && on&catalog.OnCore == 0:
-		p.because = host.Reason{Text: "Microsoft lists it for the full installation only, and this is Server Core"}
+		p.because = whyFullOnly
 	case absent >= 0:
-		p.verdict, p.because = Affected, x.whyAbsent(absent)
-	default:
-		p.because = x.whyOpen(open)
+		p.verdict, p.because = Affected, x.why[absent].open
+	case open >= 0:
+		p.because = x.why[open].open
 	}
 }
 
-// decidable reports whether the absence of an update from a whole list means that its fix
-// is absent. It does for what is delivered as CBS packages of the rollup model; not for
-// .NET, single fixes older than the model, Flash on servers and stand-alone updates: those
-// may be there under another number.
-func (x *assessor) decidable(u *catalog.Update) bool {
-	return x.group(u) == ""
+var whyFullOnly = []host.Reason{{Text: "Microsoft lists it for the full installation only, and this is Server Core"}}
+
+// why holds what is said of an update in the reasons of findings: thousands of findings
+// share a few hundred updates.
+type why struct {
+	// group is why its absence from a whole list does not mean that its fix is absent,
+	// empty where it does: see assessor.group.
+	group                string
+	force, several, open []host.Reason
+	esu                  []Need
+}
+
+// explain fills in why, once for each update.
+func (x *assessor) explain() {
+	x.why = make([]why, len(x.rec.Updates))
+	for i := range x.why {
+		w, u := &x.why[i], &x.rec.Updates[i]
+		w.group = x.group(u)
+		if n, ok := x.esuNeed(u); ok {
+			w.esu = []Need{n}
+		}
+		if x.st.InForce(i) {
+			w.force, w.several = []host.Reason{x.whyForce(i, false)}, []host.Reason{x.whyForce(i, true)}
+		} else {
+			w.open = []host.Reason{x.whyOpen(i, w.group)}
+		}
+	}
 }
 
 func (x *assessor) whyForce(i int, several bool) host.Reason {
@@ -223,14 +238,10 @@ func (x *assessor) whyForce(i int, several bool) host.Reason {
 	return host.Reason{Text: x.name(u.KB) + " is installed" + suffix, From: x.Host.Updates.Sources(u.KB)}
 }
 
-// whyOpen says why nothing can be told about a CVE whose fix i is neither in force nor
-// proven absent.
-func (x *assessor) whyOpen(i int) host.Reason {
-	if i < 0 {
-		return host.Reason{Text: "no fix is known"}
-	}
+// whyOpen says why update i is not in force, or why nothing can be told about it.
+func (x *assessor) whyOpen(i int, group string) host.Reason {
 	u := &x.rec.Updates[i]
-	switch x.group(u) {
+	switch group {
 	case groupDotNet:
 		return host.Reason{Text: "no evidence tells which .NET Framework versions are installed and at which level"}
 	case groupOlder:
@@ -245,7 +256,23 @@ func (x *assessor) whyOpen(i int) host.Reason {
 	return x.whyAbsent(i)
 }
 
-// component tells whether a component of a CVE is on the machine.
+// presence is whether a component is on the machine, and why.
+type presence struct {
+	known bool // worked out already
+	is    host.Tri
+	why   []host.Reason
+}
+
+// there tells whether a component of a CVE is on the machine.
+func (x *assessor) there(i uint16) *presence {
+	p := &x.components[i]
+	if !p.known {
+		is, why := x.component(i)
+		*p = presence{true, is, []host.Reason{why}}
+	}
+	return p
+}
+
 func (x *assessor) component(i uint16) (host.Tri, host.Reason) {
 	name := x.cat.Component(i)
 	if name == "" {
@@ -287,6 +314,13 @@ func (x *assessor) count(v Verdict) {
 	case NotAffected:
 		s.NotAffected++
 	}
+}
+
+// add files a finding and counts what is open and bad.
+func (x *assessor) add(f *Finding) {
+	f.order = order(f, len(x.Findings))
+	x.tally(f)
+	x.Findings = append(x.Findings, *f)
 }
 
 func (x *assessor) tally(f *Finding) {

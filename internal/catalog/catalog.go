@@ -370,6 +370,9 @@ func (c *Catalog) Component(i uint16) string {
 	return ""
 }
 
+// Components is the number of component names: an index below it is good for Component.
+func (c *Catalog) Components() int { return len(c.meta.ComponentNames) }
+
 // CVEs gives the table of vulnerabilities, ascending by year and number. It is read once.
 func (c *Catalog) CVEs() ([]CVE, error) { return c.cves() }
 

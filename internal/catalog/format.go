@@ -163,6 +163,11 @@ func (c *Catalog) readRecords(rel *Release) (*Records, error) {
 	if err != nil {
 		return nil, fmt.Errorf("catalogue, %s: %w", rel.ID, err)
 	}
+	for _, f := range rec.Fixes {
+		if int(f.Component) >= len(c.meta.ComponentNames) {
+			return nil, fmt.Errorf("catalogue, %s: a fix names no component", rel.ID)
+		}
+	}
 	rec.Release = rel
 	return rec, nil
 }

@@ -30,9 +30,20 @@ type Stats struct {
 	CVEs     int
 	// Uncovered counts rows by product name, for names with "Windows" that no release has.
 	Uncovered map[string]int
+	// Withdrawn counts rows for Itanium that the monthly documents of 2020-02 to 2020-05 had
+	// and MSRC has taken back since.
+	Withdrawn int
+	// Extended counts pairs of CVE and update carried over to an architecture whose rows the
+	// feed lost.
+	Extended int
 	// Foreign lists updates dropped from a release because they are another one's.
 	Foreign []string
 }
+
+// lastItanium is the day of the last updates for Itanium. The monthly documents of 2020-02
+// to 2020-05 still listed it; in MSRC's data as of 2026-06 no such row is left, and no
+// extended update was ever offered for it (facts: lifecycle and builds of Server 2008).
+const lastItanium = catalog.Date(18275) // 2020-01-14
 
 // Compile reads the feeds in dir and writes the catalogue to w.
 func Compile(w io.Writer, dir fs.FS) (Stats, error) {
@@ -181,6 +192,10 @@ func (c *compiler) take(r row, from uint8) {
 		if strings.Contains(r.product, "Windows") {
 			c.stats.Uncovered[c.intern(r.product)]++
 		}
+		return
+	}
+	if from == catalog.FeedMonthly && at.on&catalog.OnIA64 != 0 && r.date > lastItanium {
+		c.stats.Withdrawn++
 		return
 	}
 	c.stats.Kept++
@@ -399,8 +414,14 @@ func (c *compiler) records(rel *relInfo, cveIndex map[string]uint32, compIndex m
 			NotInRollup: c.facts.is("not-in-rollup", kb, rel.ID), NextRollup: c.facts.is("next-rollup", kb, rel.ID),
 			Supersedes: slices.Sorted(maps.Keys(x.supersedes)),
 		}
-		if u.Arches&allArches == 0 {
-			u.Arches |= all // only a history page names it: for all
+		if missing := all &^ u.Arches; missing == all || rel.Always && u.Stream == catalog.Cumulative && missing != 0 {
+			// Only a history page names it; or the feed lost the rows of an architecture, as of
+			// 20H2 on x64 since 2021: a cumulative update comes for all of a release's.
+			u.Arches |= all
+			for _, p := range x.pairs {
+				p.on |= missing
+				c.stats.Extended++
+			}
 		}
 		for _, a := range rel.Arches {
 			if u.Arches&archByName[a] != 0 && u.HasCVE && u.Released > last[a] {

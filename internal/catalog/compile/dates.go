@@ -30,21 +30,26 @@ func (c *compiler) dateAll() {
 			k.date, k.sure = d, catalog.DayKnown
 		}
 	}
-	for _, s := range c.facts.servicing {
-		if s.date == "" {
+}
+
+// dateStacks gives the servicing stacks of a release, in the table's order, and dates them
+// and SHA-2 support: one KB can have come out on different days for different releases.
+func (c *compiler) dateStacks(release string, date map[winver.KB]catalog.Date, sure map[winver.KB]catalog.Sureness) (stacks []winver.KB) {
+	for _, x := range c.facts.servicing {
+		if !slices.Contains(x.releases, release) {
 			continue
 		}
-		k := c.kbs[s.kb]
-		if k == nil {
-			k = &kbInfo{}
-			c.kbs[s.kb] = k
+		if d, err := catalog.ParseDate(x.date); err == nil {
+			date[x.kb], sure[x.kb] = d, catalog.DayKnown
+		} else if d, err := catalog.ParseDate(x.date + "-01"); err == nil {
+			date[x.kb], sure[x.kb] = patchTuesday(d.Month()), catalog.MonthOf
 		}
-		if d, err := catalog.ParseDate(s.date); err == nil {
-			k.date, k.sure = d, catalog.DayKnown
-		} else if d, err := catalog.ParseDate(s.date + "-01"); err == nil {
-			k.date, k.sure = patchTuesday(d.Month()), catalog.MonthOf
+		if !x.sha2 {
+			stacks = append(stacks, x.kb)
 		}
 	}
+	c.dateList(stacks, date, sure)
+	return stacks
 }
 
 // mostMonth gives the month with most rows, the earliest among equals.
@@ -63,7 +68,7 @@ func mostMonth(m map[int]int) (best int, ok bool) {
 func (c *compiler) dateList(order []winver.KB, date map[winver.KB]catalog.Date, sure map[winver.KB]catalog.Sureness) {
 	next := catalog.Date(0)
 	for _, kb := range slices.Backward(order) {
-		if k := c.kbs[kb]; k != nil && k.date != 0 {
+		if k := c.kbs[kb]; date[kb] == 0 && k != nil {
 			date[kb], sure[kb] = k.date, k.sure
 		}
 		d := date[kb]

@@ -46,6 +46,7 @@ type servicing struct {
 type revision struct {
 	release, build       string
 	rollup, securityOnly winver.KB // zero where there is none
+	released             string    // a day, or a month
 }
 
 type trap struct {
@@ -137,7 +138,7 @@ func readFacts(files fs.FS) (f facts, err error) {
 	})
 	r.each("revisions.txt", 7, func(c []string) {
 		known(c[:1])
-		v := revision{release: c[0], build: c[1], rollup: r.kb(c[2])}
+		v := revision{release: c[0], build: c[1], rollup: r.kb(c[2]), released: c[4]}
 		if c[3] != "-" {
 			v.securityOnly = r.kb(c[3])
 		}

@@ -199,8 +199,8 @@ func readMonthly(dir fs.FS, each func(row)) (src catalog.Source, months map[int]
 	months = map[int]bool{}
 	src = catalog.Source{ID: catalog.SourceMonthly, Name: "MSRC monthly security updates", Licence: "facts", SHA256: sum}
 	err = readCSV(in, []string{"month", "cve", "product", "kb", "kb_type", "severity", "impact", "supersedes", "cvss_base", "cvss_vector", "fixed_build"}, func(c []string) {
-		first, err := catalog.ParseDate(c[0] + "-01")
-		if err != nil {
+		first, bad := catalog.ParseDate(c[0] + "-01")
+		if bad != nil {
 			return
 		}
 		months[first.Month()] = true
@@ -267,7 +267,7 @@ func readKEV(dir fs.FS) (src catalog.Source, kev map[string]kevEntry, err error)
 		DateReleased    time.Time
 		Vulnerabilities []struct{ CveID, DateAdded, KnownRansomwareCampaignUse string }
 	}
-	if err := json.NewDecoder(io.LimitReader(f, maxFeed)).Decode(&doc); err != nil {
+	if err = json.NewDecoder(io.LimitReader(f, maxFeed)).Decode(&doc); err != nil {
 		return src, nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	kev = map[string]kevEntry{}

@@ -45,14 +45,11 @@ func sameBranch(list, other string) bool {
 }
 
 // sortStreams puts each of a release's updates into its stream and orders the streams.
-//
-//nolint:gocyclo,revive // one rule after the other, in the order in which they decide
 func (c *compiler) sortStreams(rel *relInfo) streams {
 	s := streams{
 		of: map[winver.KB]catalog.Stream{}, pos: map[winver.KB]uint16{}, date: map[winver.KB]catalog.Date{},
 		sure: map[winver.KB]catalog.Sureness{}, build: map[winver.KB]winver.Build{}, foreign: map[winver.KB]bool{},
 	}
-	kbs := slices.Sorted(maps.Keys(rel.kbs))
 	var chain, only []winver.KB // the cumulative stream and the security-only updates of the history
 	for _, h := range c.history[rel.history] {
 		to := &chain
@@ -63,6 +60,9 @@ func (c *compiler) sortStreams(rel *relInfo) streams {
 			*to = append(*to, h.kb)
 		}
 	}
+	// A history begins after general availability: what the branch received before is in the
+	// lists of its siblings (19043 lacks KB5001330).
+	early := c.earlier(rel, chain)
 	// Facts first: what the tables and the history say stands.
 	for _, x := range c.facts.servicing {
 		if slices.Contains(x.releases, rel.ID) {
@@ -72,9 +72,13 @@ func (c *compiler) sortStreams(rel *relInfo) streams {
 			}
 		}
 	}
-	for _, kb := range chain {
+	for _, kb := range slices.Concat(early, chain) {
 		s.of[kb] = catalog.Cumulative
+		if rel.kbs[kb] == nil {
+			rel.kbs[kb] = &relKB{feeds: catalog.FeedHistory}
+		}
 	}
+	kbs := slices.Sorted(maps.Keys(rel.kbs))
 	for _, kb := range only {
 		s.of[kb] = catalog.SecurityOnly
 	}
@@ -110,7 +114,7 @@ func (c *compiler) sortStreams(rel *relInfo) streams {
 	// member is one; before Windows 10 only if it is typed so or fixes more than three CVEs,
 	// since single fixes supersede members too.
 	member := map[winver.KB]bool{}
-	for _, kb := range chain {
+	for _, kb := range slices.Concat(early, chain) {
 		member[kb] = true
 	}
 	var extra []winver.KB
@@ -151,6 +155,12 @@ func (c *compiler) sortStreams(rel *relInfo) streams {
 			}
 		}
 	}
+	stacks := c.dateStacks(rel.ID, s.date, s.sure)
+	for _, v := range c.facts.revisions {
+		if d, err := catalog.ParseDate(v.released); err == nil && v.release == rel.ID && rel.kbs[v.rollup] != nil && c.kbs[v.rollup] == nil {
+			s.date[v.rollup], s.sure[v.rollup] = d, catalog.DayKnown // no feed dates a preview
+		}
+	}
 	c.dateList(chain, s.date, s.sure)
 	for _, kb := range kbs {
 		if k := c.kbs[kb]; s.date[kb] == 0 && k != nil {
@@ -158,7 +168,7 @@ func (c *compiler) sortStreams(rel *relInfo) streams {
 		}
 	}
 	c.dateList(only, s.date, s.sure)
-	chain = c.insert(chain, extra, s.date)
+	chain = c.insert(chain, append(extra, early...), s.date)
 	// Security-only updates that no feed types: nearly all of their CVEs are in the rollup of
 	// the same month, and they are no small part of it.
 	if rel.RollupSince != 0 {
@@ -179,13 +189,6 @@ func (c *compiler) sortStreams(rel *relInfo) streams {
 		}
 	}
 	number(chain)
-	var stacks []winver.KB
-	for _, x := range c.facts.servicing {
-		if !x.sha2 && slices.Contains(x.releases, rel.ID) {
-			stacks = append(stacks, x.kb)
-		}
-	}
-	c.dateList(stacks, s.date, s.sure)
 	for _, stream := range []catalog.Stream{catalog.IE, catalog.Flash, catalog.ServicingStack} {
 		var order []winver.KB
 		for _, kb := range kbs {
@@ -204,6 +207,28 @@ func (c *compiler) sortStreams(rel *relInfo) streams {
 	}
 	c.findBuilds(rel, &s)
 	return s
+}
+
+// earlier lists what other builds of the release's branch received before its own list
+// begins.
+func (c *compiler) earlier(rel *relInfo, chain []winver.KB) (out []winver.KB) {
+	begins := catalog.Date(0)
+	for _, kb := range chain {
+		if k := c.kbs[kb]; k != nil && begins == 0 {
+			begins = k.date
+		}
+	}
+	for _, list := range slices.Sorted(maps.Keys(c.history)) {
+		if list == rel.history || !sameBranch(list, rel.history) {
+			continue
+		}
+		for _, h := range c.history[list] {
+			if k := c.kbs[h.kb]; k != nil && k.date != 0 && k.date < begins && !slices.Contains(chain, h.kb) && !slices.Contains(out, h.kb) {
+				out = append(out, h.kb)
+			}
+		}
+	}
+	return out
 }
 
 // insert puts each extra behind the last member that is not later.
@@ -287,9 +312,14 @@ func (c *compiler) findBuilds(rel *relInfo, s *streams) {
 			set(v.securityOnly, v.build)
 		}
 	}
-	for _, h := range c.history[rel.history] {
-		if h.revision != 0 {
-			set(h.kb, fmt.Sprintf("%s.%d", rel.BuildText[0], h.revision))
+	for list, rows := range c.history {
+		if list != rel.history && !sameBranch(list, rel.history) {
+			continue // builds of one branch count their revisions together
+		}
+		for _, h := range rows {
+			if h.revision != 0 && s.of[h.kb] == catalog.Cumulative {
+				set(h.kb, fmt.Sprintf("%s.%d", rel.BuildText[0], h.revision))
+			}
 		}
 	}
 	for kb, x := range rel.kbs {
@@ -301,8 +331,9 @@ func (c *compiler) findBuilds(rel *relInfo, s *streams) {
 	}
 }
 
+// fullBuild reads 6.0.6003.23717, or 6.0.6003 where the revision is not known.
 func fullBuild(text string) (b winver.Build, ok bool) {
-	n, err := fmt.Sscanf(text, "%d.%d.%d.%d", &b.Major, &b.Minor, &b.Number, &b.Revision)
-	b.HasRevision = true
-	return b, err == nil && n == 4
+	n, _ := fmt.Sscanf(text, "%d.%d.%d.%d", &b.Major, &b.Minor, &b.Number, &b.Revision)
+	b.HasRevision = n == 4
+	return b, n >= 3
 }
