@@ -59,6 +59,26 @@ type Host struct {
 	// InstalledOn holds when a source says an update was installed; a zero time is never stored.
 	InstalledOn map[winver.KB]time.Time
 
+	// Packages are the CBS packages that sources show with a state. A KB is in Updates only
+	// if a package of it is in effect.
+	Packages []Package
+	// Restart holds what shows that a restart is pending; RestartChecked whether a source
+	// was read that would have shown it.
+	Restart        []Reason
+	RestartChecked Fact[bool]
+
+	// Licences are the products Software Licensing lists; LicencesWhole is stated by a
+	// source that listed every one.
+	Licences      []Licence
+	LicencesWhole Fact[bool]
+
+	// Programs are installed programs; ProgramsWhole is stated by a source that lists
+	// every one.
+	Programs      []Program
+	ProgramsWhole Fact[bool]
+
+	Errors []LogError
+
 	Gaps []Gap
 }
 
@@ -90,6 +110,14 @@ func (h *Host) Merge(o *Host) {
 	for kb, on := range o.InstalledOn {
 		h.SetInstalledOn(kb, on)
 	}
+	h.Packages = append(h.Packages, o.Packages...)
+	h.Restart = append(h.Restart, o.Restart...)
+	h.RestartChecked.Merge(o.RestartChecked)
+	h.Licences = append(h.Licences, o.Licences...)
+	h.LicencesWhole.Merge(o.LicencesWhole)
+	h.Programs = append(h.Programs, o.Programs...)
+	h.ProgramsWhole.Merge(o.ProgramsWhole)
+	h.Errors = append(h.Errors, o.Errors...)
 	h.Gaps = append(h.Gaps, o.Gaps...)
 }
 

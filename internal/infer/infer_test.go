@@ -115,7 +115,7 @@ func TestContainment(t *testing.T) {
 		{"the_next_rollup_has_it", ws2008, b6003, 4503287, 4507452, infer.Contained},
 		{"fix_older_than_the_model_is_not_contained_by_date", ws2008, b6003, 4012598, 4458010, infer.Absent},
 		{"windows_7_rollup_contains_security_only", win7, b7601, 4012212, 4534310, infer.Contained},
-		{"stand_alone_on_10_is_not_contained", "windows-10-1607", winver.Build{Major: 10, Number: 14393}, 4535680, 5087537, infer.Absent},
+		{"stand_alone_on_10_is_not_contained", "windows-10-1607", winver.Build{Major: 10, Number: 14393}, 5012170, 5087537, infer.Absent},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := stand(t, tt.release, tt.build, tt.about, tt.listed); got != tt.want {
