@@ -97,6 +97,7 @@ type Finding struct {
 	Verdict    Verdict
 	Component  string // what of Windows is concerned; may be empty
 	Fixes      []winver.KB
+	First      catalog.Date // when the first of Fixes came, see Item.Sure; zero where that is not known
 	Needs      []Need
 	Severity   catalog.Severity
 	Impact     catalog.Impact

@@ -106,6 +106,9 @@ func (x *assessor) finding(v *catalog.CVE, fixes []catalog.Fix) {
 		if !slices.Contains(out.Fixes, u.KB) {
 			out.Fixes = append(out.Fixes, u.KB)
 		}
+		if out.First == 0 || u.Released != 0 && u.Released < out.First {
+			out.First = u.Released
+		}
 		if p.verdict == Affected && out.Needs == nil {
 			out.Needs = x.why[f.Update].esu
 		}
