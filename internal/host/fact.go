@@ -3,6 +3,8 @@ package host
 import (
 	"slices"
 	"time"
+
+	"github.com/oldguard/oldguard/winver"
 )
 
 // Source says who read a statement, from which input, at which place in it, and as of when.
@@ -65,14 +67,26 @@ func (f Fact[T]) Or(def T) T {
 // Known reports whether any source states a value.
 func (f Fact[T]) Known() bool { return len(f.claims) > 0 }
 
-// Disputed reports whether two sources state different values.
+// Disputed reports whether two sources state values that cannot both be true. A build
+// without its revision says less than one with it, and nothing else.
 func (f Fact[T]) Disputed() bool {
-	for _, c := range f.claims {
-		if c.Value != f.claims[0].Value {
+	var most T // of those so far that agree, what says most
+	for i, c := range f.claims {
+		switch {
+		case i == 0 || refines(c.Value, most):
+			most = c.Value
+		case c.Value != most && !refines(most, c.Value):
 			return true
 		}
 	}
 	return false
+}
+
+// refines reports whether a is b and its revision.
+func refines[T comparable](a, b T) bool {
+	x, ok := any(a).(winver.Build)
+	y, _ := any(b).(winver.Build)
+	return ok && x.HasRevision && x.Base() == y
 }
 
 // Claims returns all claims, best first. The caller must not change them.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +118,7 @@ func View(h *host.Host) map[string]any {
 	if len(listings) > 0 {
 		v["listings"] = listings
 	}
+	viewMore(v, h)
 	var gaps []string
 	for _, g := range h.Gaps {
 		gaps = append(gaps, g.What+": "+g.Why)
@@ -125,6 +127,56 @@ func View(h *host.Host) map[string]any {
 		v["gaps"] = gaps
 	}
 	return v
+}
+
+// viewMore shows what not every kind of evidence has. Words for people come last in a line.
+func viewMore(v map[string]any, h *host.Host) {
+	lines := func(name string, n int, line func(i int) []string) {
+		var out []string
+		for i := range n {
+			out = append(out, strings.Join(slices.DeleteFunc(line(i), func(s string) bool { return s == "" }), " | "))
+		}
+		if n > 0 {
+			v[name] = out
+		}
+	}
+	day := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.Format(time.RFC3339)
+	}
+	lines("packages", len(h.Packages), func(i int) []string {
+		p := h.Packages[i]
+		kb := ""
+		if p.KB != 0 {
+			kb = p.KB.String()
+		}
+		return []string{p.Name, kb, p.State.String(), day(p.Installed), p.Client, p.From.At}
+	})
+	lines("restart", len(h.Restart), func(i int) []string {
+		r := h.Restart[i]
+		out := []string{r.Text}
+		for _, s := range r.From {
+			out = append(out, s.At)
+		}
+		return out
+	})
+	show(v, "restart_checked", h.RestartChecked)
+	lines("licences", len(h.Licences), func(i int) []string {
+		l := h.Licences[i]
+		return []string{l.ActivationID, l.PartialKey, l.Status.String(), l.Name, l.From.At}
+	})
+	show(v, "licences_whole", h.LicencesWhole)
+	lines("programs", len(h.Programs), func(i int) []string {
+		p := h.Programs[i]
+		return []string{p.Name, p.Version, p.Publisher, p.From.At}
+	})
+	show(v, "programs_whole", h.ProgramsWhole)
+	lines("errors", len(h.Errors), func(i int) []string {
+		e := h.Errors[i]
+		return []string{e.Code, day(e.On), e.From.At, e.Text}
+	})
 }
 
 func show[T comparable](v map[string]any, name string, f host.Fact[T]) {
