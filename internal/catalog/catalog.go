@@ -97,11 +97,14 @@ type Release struct {
 	Arches      []string       `json:"arches"`
 	// RollupSince is the day from which a monthly rollup contains the month's other fixes.
 	// Zero where there never was one. Always means that every update is cumulative.
-	RollupSince Date        `json:"rollup_since,omitempty"`
-	Always      bool        `json:"always,omitempty"`
-	Lifecycles  []Lifecycle `json:"lifecycles,omitempty"`
-	Programmes  []Programme `json:"programmes,omitempty"`
-	Components  []Component `json:"components,omitempty"`
+	RollupSince Date         `json:"rollup_since,omitempty"`
+	Always      bool         `json:"always,omitempty"`
+	Lifecycles  []Lifecycle  `json:"lifecycles,omitempty"`
+	Programmes  []Programme  `json:"programmes,omitempty"`
+	Components  []Component  `json:"components,omitempty"`
+	Activations []Activation `json:"activations,omitempty"`
+	// Licensing holds the ESU licensing preparation packages, in order.
+	Licensing []LicensingPackage `json:"licensing,omitempty"`
 	// LastByArch is the day of the last update published for an architecture.
 	LastByArch map[string]Date `json:"last_by_arch,omitempty"`
 
@@ -138,6 +141,22 @@ type Component struct {
 	Name    string    `json:"name"`
 	Package winver.KB `json:"package,omitempty"` // brings it; zero where it is always there
 	Source  string    `json:"source"`
+}
+
+// Activation is the id by which an activated key of a programme shows.
+type Activation struct {
+	Programme  string `json:"programme"`
+	ID         string `json:"id"` // lower case, without braces
+	Confidence string `json:"confidence"`
+	Source     string `json:"source"`
+}
+
+// LicensingPackage is an update without which no ESU key can be installed.
+type LicensingPackage struct {
+	KB         winver.KB `json:"kb"`
+	Released   string    `json:"released"` // a day, or a month
+	Confidence string    `json:"confidence"`
+	Source     string    `json:"source"`
 }
 
 // Stream groups updates by how they contain each other.
@@ -301,6 +320,16 @@ type CVE struct {
 	// KEV is the day it entered the list of exploited vulnerabilities, zero if it is not on it.
 	KEV        Date
 	Ransomware bool // known use in ransomware campaigns
+	// On tells for an exploited vulnerability (KEV is not zero) which releases have a
+	// record of it in Windows itself, by index into Releases, and when it was first fixed
+	// there. It is empty for all others.
+	On []Recorded
+}
+
+// Recorded is a release that has a record of a vulnerability.
+type Recorded struct {
+	Release uint16
+	Fixed   Date
 }
 
 // Records is everything published for one release. It is shared: do not change it.

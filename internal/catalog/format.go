@@ -320,6 +320,16 @@ func encodeCVEs(cves []CVE) []byte {
 	for _, v := range cves {
 		c.byte(bit(v.Ransomware, 1))
 	}
+	for _, v := range cves {
+		if v.KEV == 0 {
+			continue
+		}
+		c.u(uint64(len(v.On)))
+		for _, r := range v.On {
+			c.u(uint64(r.Release))
+			c.i(int64(r.Fixed))
+		}
+	}
 	return c.b
 }
 
@@ -362,6 +372,15 @@ func decodeCVEs(raw []byte) ([]CVE, error) {
 	}
 	for i := range cves {
 		cves[i].Ransomware = c.byte() != 0
+	}
+	for i := range cves {
+		if cves[i].KEV == 0 {
+			continue
+		}
+		cves[i].On = make([]Recorded, c.count(1<<10))
+		for j := range cves[i].On {
+			cves[i].On[j] = Recorded{small[uint16](c), Date(c.i())} // #nosec G115 -- written from a Date
+		}
 	}
 	return cves, c.err
 }

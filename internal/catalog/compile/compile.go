@@ -347,13 +347,22 @@ func (c *compiler) fill(content *catalog.Content, kev map[string]kevEntry, recs 
 		compIndex[n] = uint16(i) // #nosec G115 -- hundreds
 	}
 	firstFix := map[string]catalog.Date{}
-	for _, id := range slices.Sorted(maps.Keys(c.rels)) {
+	on := map[string][]catalog.Recorded{}
+	for n, id := range slices.Sorted(maps.Keys(c.rels)) {
 		rec := c.records(c.rels[id], index, compIndex)
+		here := map[string]catalog.Date{}
 		for _, f := range rec.Fixes {
 			d := rec.Updates[f.Update].Released
-			if cve := ids[f.CVE]; d != 0 && (firstFix[cve] == 0 || d < firstFix[cve]) {
+			cve := ids[f.CVE]
+			if d != 0 && (firstFix[cve] == 0 || d < firstFix[cve]) {
 				firstFix[cve] = d
 			}
+			if _, exploited := kev[cve]; exploited && f.Component == 0 && d != 0 && (here[cve] == 0 || d < here[cve]) {
+				here[cve] = d
+			}
+		}
+		for cve, d := range here {
+			on[cve] = append(on[cve], catalog.Recorded{Release: uint16(n), Fixed: d}) // #nosec G115 -- dozens
 		}
 		content.Records = append(content.Records, rec)
 		c.stats.Releases++
@@ -370,7 +379,7 @@ func (c *compiler) fill(content *catalog.Content, kev map[string]kevEntry, recs 
 			out.Score, out.Vector = r.score, r.vector
 		}
 		if k, ok := kev[id]; ok {
-			out.KEV, out.Ransomware = k.added, k.ransomware
+			out.KEV, out.Ransomware, out.On = k.added, k.ransomware, on[id]
 		}
 		content.CVEs = append(content.CVEs, out)
 	}

@@ -147,6 +147,23 @@ func readFacts(files fs.FS) (f facts, err error) {
 	r.each("traps.txt", 4, func(c []string) {
 		f.traps = append(f.traps, trap{r.kb(c[0]), c[1], known(words(c[2]))})
 	})
+	each := func(ids string, f func(*release)) {
+		for _, id := range known(list(ids)) {
+			if rel := byID[id]; rel != nil {
+				f(rel)
+			}
+		}
+	}
+	r.each("activations.txt", 5, func(c []string) {
+		each(c[0], func(rel *release) {
+			rel.Activations = append(rel.Activations, catalog.Activation{Programme: c[1], ID: c[2], Confidence: c[3], Source: c[4]})
+		})
+	})
+	r.each("licensing.txt", 6, func(c []string) {
+		each(c[0], func(rel *release) {
+			rel.Licensing = append(rel.Licensing, catalog.LicensingPackage{KB: r.kb(c[1]), Released: c[2], Confidence: c[4], Source: c[5]})
+		})
+	})
 	r.each("components.txt", 5, func(c []string) {
 		x := component{name: c[0], releases: known(list(c[1])), source: c[4]}
 		if c[2] == "package" {
