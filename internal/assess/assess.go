@@ -172,8 +172,16 @@ type Assessment struct {
 	// Findings holds every vulnerability with a record for this release and architecture
 	// published by the day: exploited ones first, then by severity and CVE.
 	Findings []Finding
-	Gaps     []host.Gap
-	Summary  Summary
+	// ESU says what an extended update would need, for releases that have such a programme.
+	ESU []Ready
+	// Forever holds what has been exploited on successors since the last update of this
+	// product, on ForeverSince; the list of exploited vulnerabilities goes until ForeverUntil.
+	Forever                    []ForeverDay
+	ForeverSince, ForeverUntil catalog.Date
+	// Errors are what logs show, oldest first.
+	Errors  []KnownError
+	Gaps    []host.Gap
+	Summary Summary
 }
 
 // Policy is what the owner wants to see. The zero value shows everything.
@@ -254,8 +262,15 @@ func (x *assessor) records() {
 	if l, ok := x.st.Records.Release.LastByArch[x.arch.String()]; ok && l < lastOf(rel) && x.AsOf > l {
 		x.note("Nothing was published for " + x.arch.String() + " after " + l.String() + ", while other architectures of " + rel.Name + " went on until " + lastOf(rel).String() + ".")
 	}
+	x.restart()
 	x.updates()
 	x.findings()
+	x.roles()
+	x.sortFindings()
+	x.readiness()
+	x.forever()
+	x.errors()
+	x.openQuestions()
 }
 
 func lastOf(rel *catalog.Release) (last catalog.Date) {

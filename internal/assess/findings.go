@@ -30,6 +30,9 @@ func (x *assessor) findings() {
 		}
 		fixes = fixes[n:]
 	}
+}
+
+func (x *assessor) sortFindings() {
 	slices.SortFunc(x.Findings, func(a, b Finding) int { return cmp.Compare(b.order, a.order) })
 }
 

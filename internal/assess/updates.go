@@ -306,8 +306,9 @@ func (x *assessor) group(u *catalog.Update) string {
 	return ""
 }
 
-// offered is what Windows Update would show: nothing that needs a programme, since no
-// evidence of this kind proves one, and nothing whose prerequisite is missing. Windows
+// offered is what Windows Update would show: nothing that came after the end of support
+// under a programme, since an entitlement changes no verdict, and nothing whose
+// prerequisite is missing. Windows
 // Update has not served clients that know SHA-1 alone since 2020-08-03
 // (https://support.microsoft.com/help/4569557).
 func (x *assessor) offered() {
@@ -318,8 +319,29 @@ func (x *assessor) offered() {
 		return
 	}
 	for _, it := range x.Updates.Missing {
-		if len(it.Needs) == 0 {
+		paid := x.Support.Ends != 0 && it.Released > x.Support.Ends && len(x.Support.Programmes) > 0
+		if len(it.Needs) == 0 && !paid {
 			x.Updates.OfferedNow = append(x.Updates.OfferedNow, it)
+		}
+	}
+}
+
+// openQuestions turns what stays undecided into gaps: what is not known, and which command
+// would tell.
+func (x *assessor) openQuestions() {
+	count := map[string]int{}
+	for _, it := range x.Updates.Undecided {
+		count[it.Group]++
+	}
+	for _, q := range []struct{ group, what, why, hint string }{
+		{groupDotNet, "updates of .NET Framework", "which versions are installed decides which updates concern it", `reg query "HKLM\SOFTWARE\Microsoft\NET Framework Setup\NDP" /s`},
+		{groupOlder, "fixes older than the rollup model", "a fix that is not listed may have been replaced by a later single fix", hintCBS},
+		{groupStandAlone, "stand-alone updates", "a list does not tell whether something else brought them", hintCBS},
+		{groupFlash, "updates of Adobe Flash Player", "it may have been removed", `dir %windir%\system32\Macromed\Flash`},
+		{groupIE, "updates of Internet Explorer", "which version is installed decides which updates concern it", `reg query "HKLM\SOFTWARE\Microsoft\Internet Explorer" /v svcVersion`},
+	} {
+		if n := count[q.group]; n > 0 {
+			x.gap(q.what, fmt.Sprintf("%s (%d updates)", q.why, n), q.hint)
 		}
 	}
 }
