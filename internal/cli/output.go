@@ -86,10 +86,11 @@ func visible(s string) string {
 
 // meter shows progress in one line of a terminal.
 type meter struct {
-	w     io.Writer
-	now   func() time.Time
-	next  time.Time
-	shown bool
+	w    io.Writer
+	now  func() time.Time
+	next time.Time
+	// stdout is true if the report goes to the same screen: then it is its own progress.
+	stdout, shown bool
 }
 
 const (
@@ -98,14 +99,18 @@ const (
 )
 
 // newMeter gives a meter for e's standard error, nil if that is no terminal.
-func newMeter(e Env) *meter {
+func newMeter(e Env, stdout bool) *meter {
 	if terminal(e.Stderr) == 0 {
 		return nil
 	}
-	return &meter{w: e.Stderr, now: e.Now, next: e.Now().Add(meterDelay)}
+	return &meter{w: e.Stderr, now: e.Now, next: e.Now().Add(meterDelay), stdout: stdout}
 }
 
 func (m *meter) show(p evidence.Progress) {
+	if p.MachinesTotal > 0 && m.stdout {
+		m.clear()
+		return
+	}
 	now := m.now()
 	if now.Before(m.next) {
 		return
@@ -120,7 +125,7 @@ func (m *meter) show(p evidence.Progress) {
 
 // clear removes the line.
 func (m *meter) clear() {
-	if m != nil && m.shown {
+	if m.shown {
 		_, _ = io.WriteString(m.w, "\r\x1b[K")
 		m.shown = false
 	}

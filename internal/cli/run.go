@@ -52,6 +52,16 @@ func (r *run) flags(c *cobra.Command) {
 	f.StringVar(&r.catalog, "catalog", "", "use this catalogue `file` instead of what is built in")
 	f.StringVarP(&r.output, "output", "o", "", "write to `file` instead of standard output")
 	f.BoolVar(&r.noColor, "no-color", false, "no colours, even on a terminal")
+	complete(c, "format", names)
+	complete(c, "as", readers)
+}
+
+// complete tells the shell the values of a flag.
+func complete(c *cobra.Command, flag string, values []string) {
+	err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // there is no such flag: a mistake of ours
+	}
 }
 
 func formatHelp(list []report.Format) string {
@@ -79,7 +89,7 @@ func (r *run) run(ctx context.Context, args []string) error {
 	}
 	defer close()
 	return r.write(func(w io.Writer) error {
-		return r.report(ctx, format, w, r.assessments(ctx, inputs, cat))
+		return r.report(ctx, format, w, cat, r.hosts(ctx, inputs))
 	})
 }
 
@@ -144,22 +154,17 @@ func (r *run) write(do func(io.Writer) error) error {
 	return given
 }
 
-// assessments reads the inputs and assesses each machine, in the order of evidence.Read.
-func (r *run) assessments(ctx context.Context, inputs []evidence.Input, cat *catalog.Catalog) iter.Seq2[*assess.Assessment, error] {
+// hosts reads the inputs and shows progress.
+func (r *run) hosts(ctx context.Context, inputs []evidence.Input) iter.Seq2[*host.Host, error] {
 	options := evidence.Options{As: r.as, Workers: r.jobs}
-	meter := newMeter(r.env)
-	if meter != nil {
-		options.Progress = meter.show
-	}
-	policy := assess.Policy{OnlyOpen: r.options.Findings != report.All}
-	return func(yield func(*assess.Assessment, error) bool) {
-		defer meter.clear()
-		hosts := evidence.Read(ctx, all.Readers(), inputs, options)
-		for a, err := range inOrder(r.jobs, hosts, func(h *host.Host) *assess.Assessment {
-			return assess.Assess(h, cat, policy, r.on)
-		}) {
-			meter.clear()
-			if !yield(a, err) {
+	return func(yield func(*host.Host, error) bool) {
+		meter := newMeter(r.env, r.output == "" && r.options.Width > 0)
+		if meter != nil {
+			options.Progress = meter.show
+			defer meter.clear()
+		}
+		for h, err := range evidence.Read(ctx, all.Readers(), inputs, options) {
+			if !yield(h, err) {
 				return
 			}
 		}
@@ -205,49 +210,55 @@ func inOrder[A, B any](workers int, seq iter.Seq2[A, error], do func(A) B) iter.
 	}
 }
 
-// report writes the document and gives the answer's status. The first machine waits for a
-// second one, which tells whether there are many.
-func (r *run) report(ctx context.Context, format report.Format, out io.Writer, list iter.Seq2[*assess.Assessment, error]) error {
-	var w report.Writer
-	var held *assess.Assessment
-	open := func(many bool) {
-		r.options.Many = many
-		w = format.Open(out, r.options)
-	}
+// machine is one machine's part of the report, and what it comes to.
+type machine struct {
+	part   report.Part
+	err    error
+	status int
+	gaps   []host.Gap // if it is no machine but files that nobody could read
+}
+
+// report assesses each machine and writes the document. The first two machines are waited
+// for before it is begun: whether there are many shapes it.
+func (r *run) report(ctx context.Context, format report.Format, out io.Writer, cat *catalog.Catalog, hosts iter.Seq2[*host.Host, error]) error {
+	hosts, n := peek(hosts, 2)
+	r.options.Many = n > 1
+	w := format.Open(out, r.options)
+	policy := assess.Policy{OnlyOpen: r.options.Findings != report.All}
 	status, machines := statusClear, 0
-	for a, err := range list {
-		if err != nil {
+	var gaps []host.Gap
+	for m, err := range inOrder(r.jobs, hosts, func(h *host.Host) (m machine) {
+		a := assess.Assess(h, cat, policy, r.on)
+		m.status = levels[a.Level()]
+		if report.Unread(a) {
+			m.gaps = h.Gaps
+		}
+		m.part, m.err = w.Prepare(a)
+		return m
+	}) {
+		if err = errors.Join(err, m.err); err != nil {
 			return err
 		}
-		if !report.Unread(a) {
+		status = worse(status, m.status)
+		if m.gaps == nil {
 			machines++
+		} else if machines == 0 {
+			gaps = append(gaps, m.gaps...)
 		}
-		status = worse(status, levels[a.Level()])
-		switch {
-		case w == nil && held == nil:
-			held = a
-			continue
-		case w == nil:
-			open(true)
-			err = w.Write(held)
+		if n == 1 && machines == 0 {
+			break // the error says it all
 		}
-		if err = errors.Join(err, w.Write(a)); err != nil {
+		if err := w.Write(m.part); err != nil {
 			return err
 		}
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case held == nil:
+	case n == 0:
 		return withHint("name files with the output of systeminfo, wmic qfe or Get-HotFix", "there is no file in what was named")
-	case w == nil:
-		if machines == 0 {
-			return nothing(held)
-		}
-		open(false)
-		if err := w.Write(held); err != nil {
-			return err
-		}
+	case n == 1 && machines == 0:
+		return unread(gaps)
 	}
 	if err := w.Close(); err != nil {
 		return err
@@ -261,11 +272,42 @@ func (r *run) report(ctx context.Context, format report.Format, out io.Writer, l
 	return answer{status}
 }
 
-// nothing is the error where nobody could read anything.
-func nothing(a *assess.Assessment) error {
+// peek gives seq again after looking at its first values, n at most, and how many there are.
+func peek[T any](seq iter.Seq2[T, error], n int) (again iter.Seq2[T, error], seen int) {
+	next, stop := iter.Pull2(seq)
+	type result struct {
+		value T
+		err   error
+	}
+	var first []result
+	for len(first) < n {
+		v, err, ok := next()
+		if !ok {
+			break
+		}
+		first = append(first, result{v, err})
+	}
+	return func(yield func(T, error) bool) {
+		defer stop()
+		for _, f := range first {
+			if !yield(f.value, f.err) {
+				return
+			}
+		}
+		for {
+			v, err, ok := next()
+			if !ok || !yield(v, err) {
+				return
+			}
+		}
+	}, len(first)
+}
+
+// unread is the error where nobody could read anything.
+func unread(gaps []host.Gap) error {
 	var why []string
 	hint := ""
-	for _, g := range a.Host.Gaps {
+	for _, g := range gaps {
 		why = append(why, g.From.Input+": "+g.Why)
 		hint = g.Hint
 	}

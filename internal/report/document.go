@@ -210,29 +210,29 @@ func local(t time.Time) localTime { return localTime(t.Format("2006-01-02T15:04:
 
 // New makes a document of an assessment with the findings chosen.
 func New(a *assess.Assessment, f Findings) *Document {
-	d := &Document{
+	return &Document{
 		Schema: schemaAssessment, AsOf: a.AsOf,
-		Host:    hostOf(a),
-		Support: Support{State: a.Support.State, Ends: date(a.Support.Ends), Because: reasons(a.Support.Because)},
-		Updates: updatesOf(&a.Updates),
-		Gaps:    each(a.Gaps, gapOf),
-		Summary: summaryOf(a),
+		Sources: sourcesOf(a), Host: hostOf(a), Support: supportOf(&a.Support), Updates: updatesOf(&a.Updates),
+		Findings: each(f.of(a), findingOf), Gaps: each(a.Gaps, gapOf), Summary: summaryOf(a),
 	}
-	d.Sources = each(a.Sources, func(s assess.SourceState) DataSource {
+}
+
+func sourcesOf(a *assess.Assessment) []DataSource {
+	return each(a.Sources, func(s assess.SourceState) DataSource {
 		return DataSource{ID: s.ID, Name: s.Name, Last: date(s.Last), Stale: s.Stale, SHA256: s.SHA256, Licence: s.Licence}
 	})
-	d.Support.Programmes = each(a.Support.Programmes, func(p assess.Programme) Programme {
-		return Programme{
-			ID: p.ID, Name: p.Name, From: date(p.From), Until: date(p.Until), State: p.State,
-			Eligibility: p.Eligibility, Confidence: p.Confidence, Source: p.Source,
-		}
-	})
-	list := f.of(a)
-	d.Findings = make([]Finding, len(list))
-	for i := range list {
-		d.Findings[i] = findingOf(&list[i])
+}
+
+func supportOf(s *assess.Support) Support {
+	return Support{
+		State: s.State, Ends: date(s.Ends), Because: reasons(s.Because),
+		Programmes: each(s.Programmes, func(p assess.Programme) Programme {
+			return Programme{
+				ID: p.ID, Name: p.Name, From: date(p.From), Until: date(p.Until), State: p.State,
+				Eligibility: p.Eligibility, Confidence: p.Confidence, Source: p.Source,
+			}
+		}),
 	}
-	return d
 }
 
 // each makes a list of another one, empty rather than nil.
@@ -319,16 +319,16 @@ func reasons(list []host.Reason) []Reason {
 }
 
 func updatesOf(u *assess.Updates) Updates {
-	offered := func(kb winver.KB) bool {
-		return slices.ContainsFunc(u.OfferedNow, func(it assess.Item) bool { return it.KB == kb })
-	}
-	out := Updates{
+	return Updates{
 		Installed: each(u.Installed, updateOf),
-		Missing:   each(u.Missing, func(it assess.Item) Missing { return Missing{updateOf(it), offered(it.KB)} }),
+		Missing:   each(u.Missing, func(it assess.Item) Missing { return Missing{updateOf(it), offered(u, it.KB)} }),
 		Undecided: each(u.Undecided, updateOf), OfferedNow: each(u.OfferedNow, updateOf),
 		Newest: known(u.Newest), Latest: known(u.Latest), MonthsBehind: months(u),
 	}
-	return out
+}
+
+func offered(u *assess.Updates, kb winver.KB) bool {
+	return slices.ContainsFunc(u.OfferedNow, func(it assess.Item) bool { return it.KB == kb })
 }
 
 func months(u *assess.Updates) *int {
@@ -339,21 +339,25 @@ func months(u *assess.Updates) *int {
 }
 
 func updateOf(it assess.Item) Update {
-	out := Update{
-		KB: it.KB, Kind: it.Kind, Released: date(it.Released), Group: it.Group,
+	return Update{
+		KB: it.KB, Kind: it.Kind, Released: date(it.Released), ReleasedSure: sureOf(&it), Group: it.Group,
 		Needs: each(it.Needs, needOf), Because: reasons(it.Because),
 	}
-	if it.Released != 0 {
-		out.ReleasedSure = it.Sure.String()
+}
+
+// sureOf says how well the day of release is known, nothing where there is none.
+func sureOf(it *assess.Item) string {
+	if it.Released == 0 {
+		return ""
 	}
-	return out
+	return it.Sure.String()
 }
 
 func needOf(n assess.Need) Need {
 	return Need{n.Kind, known(n.KB), each(n.Programmes, func(s string) string { return s }), n.Text}
 }
 
-func findingOf(f *assess.Finding) Finding {
+func findingOf(f assess.Finding) Finding {
 	out := Finding{
 		CVE: f.CVE, Verdict: f.Verdict, Fixes: f.Fixes, Needs: each(f.Needs, needOf),
 		Severity: known(f.Severity.String()), Impact: known(f.Impact.String()), CVSS: known(f.Score), Vector: known(f.Vector),

@@ -67,47 +67,33 @@ func whyRelease(a *assess.Assessment) []Reason {
 	return reasons(a.Identity.Because)
 }
 
-func openInspectionJSON(w io.Writer, o Options) Writer {
-	return enclose(w, o, schemaInspections, "inspections", func(a *assess.Assessment) any { return inspection(a) })
-}
-
 func minute(t time.Time) string { return t.Format("2006-01-02 15:04") }
 
 // inspectionText writes inspections for people.
-type inspectionText struct {
-	*printer
-	begun bool
-}
+type inspectionText struct{ o Options }
 
 func openInspectionText(w io.Writer, o Options) Writer {
-	return &inspectionText{printer: newPrinter(w, o)}
+	return &blocks{w: w, prepare: inspectionText{o}.prepare}
 }
 
-// Write writes one machine.
-func (t *inspectionText) Write(a *assess.Assessment) error {
-	if t.begun {
-		t.line()
-	}
-	t.begun = true
+func (o inspectionText) prepare(a *assess.Assessment) (Part, error) {
+	t := newPrinter(o.o)
 	h := a.Host
-	if unread(h) {
-		t.line(t.styled(amber, "Not read"))
-	} else {
-		t.line(t.styled(bold, h.Name.Or("a machine whose name is not known")))
-		forEachFact(h, t.fact)
-		t.follows(a)
-		t.updates(h)
+	if Unread(a) {
+		t.unread(a)
+		return Part{Body: t.bytes(), Unread: true}, nil
 	}
+	t.line(t.styled(bold, h.Name.Or("a machine whose name is not known")))
+	forEachFact(h, t.fact)
+	t.follows(a)
+	t.lists(h)
 	for _, g := range h.Gaps {
 		t.gap(gapOf(g))
 	}
-	return t.flush()
+	return Part{Body: t.bytes()}, nil
 }
 
-// Close has nothing to add.
-func (t *inspectionText) Close() error { return nil }
-
-func (t *inspectionText) fact(name string, f shown) {
+func (t *printer) fact(name string, f shown) {
 	look, note := plain, ""
 	if f.disputed {
 		look, note = amber, "  the sources disagree:"
@@ -122,7 +108,7 @@ func (t *inspectionText) fact(name string, f shown) {
 	}
 }
 
-func (t *inspectionText) follows(a *assess.Assessment) {
+func (t *printer) follows(a *assess.Assessment) {
 	t.title("What follows")
 	if r := a.Identity.Release; r != nil {
 		t.para(plain, "  release  ", r.Name+" ("+r.ID+")")
@@ -135,7 +121,7 @@ func (t *inspectionText) follows(a *assess.Assessment) {
 	t.para(plain, "  build    ", build(a))
 }
 
-func (t *inspectionText) updates(h *host.Host) {
+func (t *printer) lists(h *host.Host) {
 	t.title("Updates: %s named", plural(h.Updates.Len(), "update"))
 	for _, l := range h.Updates.Listings() {
 		word := "may lack some"

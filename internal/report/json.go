@@ -1,7 +1,6 @@
 package report
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"io"
@@ -11,68 +10,71 @@ import (
 
 // jsonWriter writes documents, alone or as a list in an outer document.
 type jsonWriter struct {
-	w    io.Writer
-	make func(*assess.Assessment) any
+	w       io.Writer
+	prepare func(*assess.Assessment) ([]byte, error)
 	// head and foot enclose many documents, which sep separates.
 	head, sep, foot string
-	indent          bool
 	begun           bool
-	buf             bytes.Buffer
 }
 
 func openJSON(w io.Writer, o Options) Writer {
-	return enclose(w, o, schemaAssessments, "assessments", documents(o, All))
+	f, layout := cmp.Or(o.Findings, All), "\n"
+	if o.Many {
+		layout = ""
+	}
+	return enclose(w, o, schemaAssessments, "assessments", func(a *assess.Assessment) ([]byte, error) { return appendDocument(a, f, layout) })
 }
 
 func openJSONLines(w io.Writer, o Options) Writer {
-	return &jsonWriter{w: w, make: documents(o, Open)}
+	f := cmp.Or(o.Findings, Open)
+	return &jsonWriter{w: w, prepare: func(a *assess.Assessment) ([]byte, error) { return appendDocument(a, f, "") }}
 }
 
-func documents(o Options, usual Findings) func(*assess.Assessment) any {
-	f := cmp.Or(o.Findings, usual)
-	return func(a *assess.Assessment) any { return New(a, f) }
+func openInspectionJSON(w io.Writer, o Options) Writer {
+	return enclose(w, o, schemaInspections, "inspections", func(a *assess.Assessment) ([]byte, error) {
+		if o.Many {
+			return json.Marshal(inspection(a))
+		}
+		return json.MarshalIndent(inspection(a), "", "  ")
+	})
 }
 
-// enclose writes one document indented, and many as a list in an outer one, a line each.
-func enclose(w io.Writer, o Options, schema, list string, document func(*assess.Assessment) any) Writer {
+// enclose writes one document as it is, and many as a list in an outer one, a line each.
+func enclose(w io.Writer, o Options, schema, list string, prepare func(*assess.Assessment) ([]byte, error)) Writer {
 	if !o.Many {
-		return &jsonWriter{w: w, make: document, indent: true}
+		return &jsonWriter{w: w, prepare: prepare}
 	}
 	return &jsonWriter{
-		w: w, make: document,
+		w: w, prepare: prepare,
 		head: `{"schema":"` + schema + `","` + list + `":[` + "\n", sep: ",", foot: "]}\n",
 	}
 }
 
-// Write writes one document and a line end.
-func (j *jsonWriter) Write(a *assess.Assessment) error {
-	j.buf.Reset()
-	j.begin()
-	enc := json.NewEncoder(&j.buf) // escapes what HTML would take for markup
-	if j.indent {
-		enc.SetIndent("", "  ")
-	}
-	if err := enc.Encode(j.make(a)); err != nil {
-		return err
-	}
-	_, err := j.w.Write(j.buf.Bytes())
-	return err
+// Prepare encodes one document with a line end.
+func (j *jsonWriter) Prepare(a *assess.Assessment) (Part, error) {
+	b, err := j.prepare(a)
+	return Part{Body: append(b, '\n')}, err
 }
 
-func (j *jsonWriter) begin() {
-	if j.begun {
-		j.buf.WriteString(j.sep)
-	} else {
-		j.buf.WriteString(j.head)
+// Write writes one document.
+func (j *jsonWriter) Write(p Part) error {
+	before := j.sep
+	if !j.begun {
+		before, j.begun = j.head, true
 	}
-	j.begun = true
+	if _, err := io.WriteString(j.w, before); err != nil {
+		return err
+	}
+	_, err := j.w.Write(p.Body)
+	return err
 }
 
 // Close ends the document.
 func (j *jsonWriter) Close() error {
-	if !j.begun && j.head != "" {
-		j.foot = j.head + j.foot
+	foot := j.foot
+	if !j.begun {
+		foot = j.head + foot
 	}
-	_, err := io.WriteString(j.w, j.foot)
+	_, err := io.WriteString(j.w, foot)
 	return err
 }

@@ -1,8 +1,8 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
-	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -27,14 +27,13 @@ const plainWidth = 100
 // printer writes lines of text. Everything that goes through it is cleaned, so that nothing
 // in evidence can move the cursor, change the terminal or turn the direction of writing.
 type printer struct {
-	w     io.Writer
-	b     strings.Builder
+	b     bytes.Buffer
 	width int
 	color bool
 }
 
-func newPrinter(w io.Writer, o Options) *printer {
-	p := &printer{w: w, width: o.Width, color: o.Color}
+func newPrinter(o Options) *printer {
+	p := &printer{width: o.Width, color: o.Color}
 	if p.width == 0 {
 		p.width = plainWidth
 	}
@@ -42,12 +41,7 @@ func newPrinter(w io.Writer, o Options) *printer {
 	return p
 }
 
-// flush hands what was printed to the io.Writer.
-func (p *printer) flush() error {
-	_, err := io.WriteString(p.w, p.b.String())
-	p.b.Reset()
-	return err
-}
+func (p *printer) bytes() []byte { return p.b.Bytes() }
 
 // styled gives text cleaned, and in colour if there is any.
 func (p *printer) styled(s style, text string) string {

@@ -21,11 +21,32 @@ type Format struct {
 }
 
 // Writer makes a document of assessments given one at a time. It keeps none of them, so
-// that memory does not grow with their number. It is for one goroutine; Write and Close
-// give the errors of the io.Writer behind it. Close ends the document and closes nothing.
+// that memory does not grow with their number.
 type Writer interface {
-	Write(a *assess.Assessment) error
+	// Prepare does what can be done for one assessment alone, which is most of the work.
+	// It may be called for several at the same time.
+	Prepare(a *assess.Assessment) (Part, error)
+	// Write adds what Prepare gave. It and Close are for one goroutine, and give the
+	// errors of the io.Writer behind.
+	Write(p Part) error
+	// Close ends the document. It closes nothing.
 	Close() error
+}
+
+// Part is what a Writer prepared.
+type Part struct {
+	Body   []byte
+	Level  assess.Level
+	Unread bool
+}
+
+// Write prepares and writes one assessment.
+func Write(w Writer, a *assess.Assessment) error {
+	p, err := w.Prepare(a)
+	if err != nil {
+		return err
+	}
+	return w.Write(p)
 }
 
 // Options of a document. The zero value is plain, for one machine, with the findings that

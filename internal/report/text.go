@@ -18,43 +18,66 @@ import (
 // supported, how far behind is it, what do I install, what do I not know, and how old is
 // what this rests on.
 
+// blocks writes parts with an empty line between.
+type blocks struct {
+	w       io.Writer
+	prepare func(*assess.Assessment) (Part, error)
+	begun   bool
+}
+
+// Prepare makes the block of one machine.
+func (t *blocks) Prepare(a *assess.Assessment) (Part, error) { return t.prepare(a) }
+
+// Write writes one machine.
+func (t *blocks) Write(p Part) error {
+	if t.begun {
+		if _, err := io.WriteString(t.w, "\n"); err != nil {
+			return err
+		}
+	}
+	t.begun = true
+	_, err := t.w.Write(p.Body)
+	return err
+}
+
+// Close has nothing to add.
+func (t *blocks) Close() error { return nil }
+
+// textWriter writes blocks and counts them.
 type textWriter struct {
-	*printer
-	o       Options
-	n       int
-	levels  [len(levels)]int
-	unread  int
-	written bool
+	blocks
+	o          Options
+	n, notRead int
+	levels     [len(levels)]int
 }
 
 func openText(w io.Writer, o Options) Writer {
 	o.Findings = cmp.Or(o.Findings, Top)
-	return &textWriter{printer: newPrinter(w, o), o: o}
+	t := &textWriter{o: o}
+	t.blocks = blocks{w: w, prepare: func(a *assess.Assessment) (Part, error) {
+		t := text{newPrinter(o), o.Findings}
+		switch {
+		case Unread(a):
+			t.unread(a)
+		case o.Many && !o.Verbose:
+			t.brief(a)
+		default:
+			t.full(a)
+		}
+		return Part{t.bytes(), a.Level(), Unread(a)}, nil
+	}}
+	return t
 }
 
 // Write writes one machine.
-func (t *textWriter) Write(a *assess.Assessment) error {
-	if t.written {
-		t.line()
+func (t *textWriter) Write(p Part) error {
+	if p.Unread {
+		t.notRead++
+	} else {
+		t.n++
+		t.levels[p.Level]++
 	}
-	t.written = true
-	switch {
-	case unread(a.Host):
-		t.unread++
-		t.notRead(a)
-	case t.o.Many && !t.o.Verbose:
-		t.count(a)
-		t.brief(a)
-	default:
-		t.count(a)
-		t.full(a)
-	}
-	return t.flush()
-}
-
-func (t *textWriter) count(a *assess.Assessment) {
-	t.n++
-	t.levels[a.Level()]++
+	return t.blocks.Write(p)
 }
 
 // Close writes the total of many machines.
@@ -62,37 +85,43 @@ func (t *textWriter) Close() error {
 	if !t.o.Many {
 		return nil
 	}
-	t.line()
-	total := fmt.Sprintf("%s: %d with something affected or missing, %d undecided or without support, %d with nothing missing of what was checked",
+	p := newPrinter(t.o)
+	total := fmt.Sprintf("%s: %d affected or lacking updates, %d undecided or without support, %d with nothing missing of what was checked",
 		plural(t.n, "machine"), t.levels[assess.Bad], t.levels[assess.Undecided], t.levels[assess.Clear])
-	if t.unread > 0 {
-		total += "; " + plural(t.unread, "input") + " not understood"
+	if t.notRead > 0 {
+		total += "; not read: " + plural(t.notRead, "input")
 	}
-	t.para(bold, "", total+".")
+	p.line()
+	p.para(bold, "", total+".")
 	if !t.o.Verbose && t.n > 0 {
-		t.para(faint, "", "All about one of them: name its files alone, or use --verbose.")
+		p.para(faint, "", "All about one of them: name its files alone, or use --verbose.")
 	}
-	return t.flush()
-}
-
-// unread reports whether h is no machine but the gaps of files that nobody could read.
-func unread(h *host.Host) bool {
-	return len(h.Gaps) > 0 && !h.Name.Known() && !h.Build.Known() && !h.Product.Known() &&
-		h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0
+	_, err := t.w.Write(p.bytes())
+	return err
 }
 
 // Unread reports whether an assessment is of no machine: it only says which files nobody
 // could read, and why.
-func Unread(a *assess.Assessment) bool { return unread(a.Host) }
+func Unread(a *assess.Assessment) bool {
+	h := a.Host
+	return len(h.Gaps) > 0 && !h.Name.Known() && !h.Build.Known() && !h.Product.Known() &&
+		h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0
+}
 
-func (t *textWriter) notRead(a *assess.Assessment) {
+// text prints one machine.
+type text struct {
+	*printer
+	listed Findings
+}
+
+func (t *printer) unread(a *assess.Assessment) {
 	t.line(t.styled(amber, "Not read"))
 	for _, g := range a.Host.Gaps {
 		t.gap(gapOf(g))
 	}
 }
 
-func (t *textWriter) full(a *assess.Assessment) {
+func (t text) full(a *assess.Assessment) {
 	t.identity(a)
 	t.line()
 	t.headline(a)
@@ -108,7 +137,7 @@ func (t *textWriter) full(a *assess.Assessment) {
 	t.sources(a)
 }
 
-func (t *textWriter) headline(a *assess.Assessment) {
+func (t text) headline(a *assess.Assessment) {
 	t.para(levelStyle(a), "", a.Summary.Headline+" (as of "+a.AsOf.String()+").")
 }
 
@@ -116,7 +145,7 @@ func levelStyle(a *assess.Assessment) style {
 	return [...]style{assess.Clear: green, assess.Undecided: amber, assess.Bad: red}[a.Level()]
 }
 
-func (t *textWriter) identity(a *assess.Assessment) {
+func (t text) identity(a *assess.Assessment) {
 	h := a.Host
 	t.line(t.styled(bold, h.Name.Or("a machine whose name is not known")))
 	t.para(plain, "  ", what(a))
@@ -132,7 +161,7 @@ func (t *textWriter) identity(a *assess.Assessment) {
 		more = append(more, "installed "+v.Format("2006-01-02"))
 	}
 	if v, ok := h.Booted.Value(); ok {
-		more = append(more, "started "+v.Format("2006-01-02"))
+		more = append(more, "last started "+v.Format("2006-01-02"))
 	}
 	if len(more) > 0 {
 		t.para(plain, "  ", strings.Join(more, ", "))
@@ -199,7 +228,7 @@ func inputs(h *host.Host) (out []string) {
 }
 
 // disputes names what the sources do not agree about.
-func (t *textWriter) disputes(h *host.Host) {
+func (t text) disputes(h *host.Host) {
 	forEachFact(h, func(name string, f shown) {
 		if !f.disputed {
 			return
@@ -271,26 +300,23 @@ var supportWords = map[assess.SupportState]string{
 	assess.Extended: "extended support", assess.Programmes: "over; a paid programme still runs", assess.Over: "over",
 }
 
-func (t *textWriter) support(a *assess.Assessment) {
+func (t text) support(a *assess.Assessment) {
 	s := &a.Support
 	t.title("Support on %s: %s", a.AsOf, supportWords[s.State])
 	for _, r := range s.Because {
-		t.para(plain, "  ", r.Text)
+		t.para(faint, "  ", r.Text)
 	}
 	w := 0
 	for _, p := range s.Programmes {
 		w = max(w, len(p.Name))
 	}
 	for _, p := range s.Programmes {
-		until := p.Until.String()
-		if p.Until == 0 {
-			until = "end not known"
-		}
-		t.para(plain, "  ", fmt.Sprintf("%-*s  %s to %s, %s", w, p.Name, p.From, until, strings.ReplaceAll(p.State, "-", " ")))
+		until := cmp.Or(p.Until.String(), "not known ")
+		t.line("  ", clean(fmt.Sprintf("%-*s  %s to %s, %s", w, p.Name, p.From, until, strings.ReplaceAll(p.State, "-", " "))))
 	}
 }
 
-func (t *textWriter) behind(a *assess.Assessment) {
+func (t text) behind(a *assess.Assessment) {
 	if a.Identity.Release == nil {
 		return
 	}
@@ -308,9 +334,9 @@ func (t *textWriter) behind(a *assess.Assessment) {
 	}
 }
 
-func (t *textWriter) findings(a *assess.Assessment) {
-	list := t.o.Findings.of(a)
-	if t.o.Findings == Top { // what is only unknown does not belong among the most urgent
+func (t text) findings(a *assess.Assessment) {
+	list := t.listed.of(a)
+	if t.listed == Top { // what is only unknown does not belong among the most urgent
 		for i := range list {
 			if list[i].Verdict == assess.Unknown {
 				list = list[:i]
@@ -334,7 +360,7 @@ func (t *textWriter) findings(a *assess.Assessment) {
 		t.line("  ", clean(row), t.styled(s, fmt.Sprintf("%-11s", mark)), "  ", clean(fixes(f)))
 	}
 	rest := a.Summary.Affected + a.Summary.Unfixable - len(list)
-	if t.o.Findings == Top && rest > 0 {
+	if t.listed == Top && rest > 0 {
 		t.para(faint, "  ", fmt.Sprintf("and %d more: --findings open lists all that is open, with --format json the reasons too", rest))
 	}
 }
@@ -369,11 +395,11 @@ func kbs(list []winver.KB) string {
 	return strings.Join(each(list, winver.KB.String), ", ")
 }
 
-func (t *textWriter) missing(a *assess.Assessment) {
+func (t text) missing(a *assess.Assessment) {
 	if len(a.Updates.Missing) == 0 {
 		return
 	}
-	t.title("To install, in this order")
+	t.title("To install, in this order, whatever you are entitled to")
 	offered := map[winver.KB]bool{}
 	for _, it := range a.Updates.OfferedNow {
 		offered[it.KB] = true
@@ -389,7 +415,7 @@ func (t *textWriter) missing(a *assess.Assessment) {
 			if n.KB != 0 {
 				need = n.KB.String() + ": " + need
 			}
-			t.para(faint, "       needs ", strings.TrimPrefix(need, "needs "))
+			t.para(faint, "       - ", need)
 		}
 	}
 }
@@ -420,7 +446,7 @@ func kindWords(kind string) string { return cmp.Or(kinds[kind], kind) }
 // maxGroup is how many updates of a group are named in text.
 const maxGroup = 4
 
-func (t *textWriter) undecided(a *assess.Assessment) {
+func (t text) undecided(a *assess.Assessment) {
 	if len(a.Updates.Undecided) == 0 {
 		return
 	}
@@ -446,7 +472,7 @@ func (t *textWriter) undecided(a *assess.Assessment) {
 	}
 }
 
-func (t *textWriter) gaps(a *assess.Assessment) {
+func (t text) gaps(a *assess.Assessment) {
 	if len(a.Gaps) == 0 {
 		return
 	}
@@ -467,42 +493,42 @@ func (t *printer) gap(g Gap) {
 	}
 }
 
-func (t *textWriter) sources(a *assess.Assessment) {
-	t.title("What this rests on")
-	w := 0
+func (t text) sources(a *assess.Assessment) {
+	t.title("What this rests on, and the last day it speaks about")
 	for _, s := range a.Sources {
-		w = max(w, len(s.Name))
-	}
-	for _, s := range a.Sources {
-		text, look := fmt.Sprintf("%-*s  until %s", w, s.Name, s.Last), plain
+		look, note := plain, ""
 		if s.Stale {
-			text, look = text+", not known after", amber
+			look, note = amber, " (not known after)"
 		}
-		t.line("  ", t.styled(look, text))
+		t.para(look, "  "+s.Last.String()+"  ", s.Name+note)
 	}
 }
 
 // brief is the short form, for many machines.
-func (t *textWriter) brief(a *assess.Assessment) {
+func (t text) brief(a *assess.Assessment) {
 	t.line(t.styled(bold, a.Host.Name.Or("a machine whose name is not known")), "  ", clean(what(a)+", build "+build(a)))
 	t.para(levelStyle(a), "  ", a.Summary.Headline+".")
 	if a.Identity.Release == nil {
 		t.para(faint, "  read from ", strings.Join(inputs(a.Host), ", "))
 	} else {
-		text := "support " + supportWords[a.Support.State]
+		text := "support: " + supportWords[a.Support.State]
 		if a.Support.Ends != 0 {
 			text += " (" + a.Support.Ends.String() + ")"
 		}
 		if n := a.Updates.MonthsBehind; n >= 0 {
-			text += ", " + plural(n, "month") + " behind"
+			text += "; " + plural(n, "month") + " behind"
 		}
 		t.para(plain, "  ", text)
 	}
 	if len(a.Updates.Missing) > 0 {
-		t.para(plain, "  install ", kbs(each(a.Updates.Missing, func(it assess.Item) winver.KB { return it.KB })))
+		t.para(plain, "  to install: ", kbs(each(a.Updates.Missing, func(it assess.Item) winver.KB { return it.KB })))
 	}
-	if n := a.Summary.Unknown; n > 0 || len(a.Gaps) > 0 {
-		t.para(faint, "  ", fmt.Sprintf("not known: %s, %s", plural(n, "vulnerability"), plural(len(a.Gaps), "other thing")))
+	unknown := each(a.Gaps, func(g host.Gap) string { return g.What })
+	if n := a.Summary.Unknown; n > 0 {
+		unknown = append([]string{"whether it is affected by " + plural(n, "vulnerability")}, unknown...)
+	}
+	if len(unknown) > 0 {
+		t.para(faint, "  not known: ", strings.Join(unknown, ", "))
 	}
 }
 
