@@ -51,6 +51,7 @@ const (
 	NeedESU         NeedKind = "esu"    // one of the programmes named
 	NeedUpdate      NeedKind = "update" // another update first
 	NeedServicePack NeedKind = "service-pack"
+	NeedEdition     NeedKind = "edition" // an edition that still had updates
 )
 
 // Need is something that must be there before an update installs.
@@ -266,6 +267,7 @@ func (x *assessor) records() {
 	x.updates()
 	x.findings()
 	x.roles()
+	x.servicePacks()
 	x.sortFindings()
 	x.readiness()
 	x.forever()

@@ -292,3 +292,139 @@ func TestSameArgumentsSameAnswer(t *testing.T) {
 		}
 	}
 }
+
+// TestServicePackMissing: below the last service pack nothing is "fine". The pack is
+// missing, with what one would install after it, and what was recorded for the higher
+// level alone is unknown.
+func TestServicePackMissing(t *testing.T) {
+	a := assess.Assess(server2008(winver.AMD64, 6001), embedded(t), assess.Policy{}, day(t, "2026-02-01"))
+	if d := cmp.Diff([]winver.KB{948465, 4474419, 5050682, 5073697}, kbsOf(a.Updates.Missing)); d != "" {
+		t.Errorf("missing (-want +got):\n%s", d)
+	}
+	if a.Level() != assess.Bad {
+		t.Errorf("level %d, want bad", a.Level())
+	}
+	if n := len(verdicts(a, assess.Unknown)); n < 4000 {
+		t.Errorf("%d findings are unknown, want those of Service Pack 2 too", n)
+	}
+	if early := assess.Assess(server2008(winver.AMD64, 6001), embedded(t), assess.Policy{}, day(t, "2009-01-15")); len(early.Updates.Missing) > 0 {
+		t.Errorf("before Service Pack 2 came, missing %v", kbsOf(early.Updates.Missing))
+	}
+}
+
+// TestSharedHistoryPage: the page of Windows 7 and Server 2008 R2 goes on where Windows 7
+// has no updates any more.
+func TestSharedHistoryPage(t *testing.T) {
+	h := server2008(winver.AMD64, 0)
+	h.Build = host.Fact[winver.Build]{}
+	h.Build.Say(winver.Build{Major: 6, Minor: 1, Number: 7601}, 1, host.Source{})
+	if got := assess.Assess(h, embedded(t), assess.Policy{}, day(t, "2026-02-01")).Updates.Latest; got != 5073695 {
+		t.Errorf("Server 2008 R2: latest %s, want KB5073695", got)
+	}
+	h.Product, h.Installation = host.Fact[string]{}, host.Fact[host.Installation]{}
+	h.Product.Say("Microsoft Windows 7 Professional", 1, host.Source{})
+	if got := assess.Assess(h, embedded(t), assess.Policy{}, day(t, "2026-02-01")).Updates.Latest; got != 5022338 {
+		t.Errorf("Windows 7: latest %s, want KB5022338 of 2023-01", got)
+	}
+}
+
+func domainController() *host.Host {
+	h := server2008(winver.AMD64, 6003, 4474419, 5050682, 5073697)
+	h.Role.Say(host.DomainController, 1, host.Source{Reader: "test"})
+	return h
+}
+
+// TestDomainController: a role with a vulnerability that no record names is a finding.
+func TestDomainController(t *testing.T) {
+	a := assess.Assess(domainController(), embedded(t), assess.Policy{}, day(t, "2026-02-01"))
+	for _, f := range a.Findings {
+		if f.CVE == "CVE-2020-1472" {
+			if f.Verdict != assess.Unknown || f.KEV != host.Yes {
+				t.Errorf("%+v", f)
+			}
+			return
+		}
+	}
+	t.Error("no finding for Zerologon on a domain controller")
+}
+
+// TestForeverDays: on Itanium the list of what was exploited since 2020-01 is long; where
+// the last update is newer than the list of exploited vulnerabilities nothing is known.
+func TestForeverDays(t *testing.T) {
+	a := assess.Assess(server2008(winver.IA64, 6003, 4474419, 4526478, 4534303), embedded(t), assess.Policy{}, day(t, "2026-02-01"))
+	if len(a.Forever) < 50 || a.ForeverSince.String() != "2020-01-14" || a.ForeverUntil.String() != "2025-08-25" {
+		t.Errorf("%d forever-days from %s to %s", len(a.Forever), a.ForeverSince, a.ForeverUntil)
+	}
+	likely := 0
+	for _, d := range a.Forever {
+		if d.Confidence == "likely" {
+			likely++
+		}
+		if d.Because.Text == "" || d.Fixed <= a.ForeverSince {
+			t.Errorf("%+v", d)
+		}
+	}
+	if likely == 0 {
+		t.Error("none is likely")
+	}
+	b := assess.Assess(server2008(winver.AMD64, 6003, 5073697), embedded(t), assess.Policy{}, day(t, "2026-02-01"))
+	if len(b.Forever) > 0 || b.ForeverUntil >= b.ForeverSince {
+		t.Errorf("%d forever-days, list until %s, last update %s", len(b.Forever), b.ForeverUntil, b.ForeverSince)
+	}
+}
+
+// TestReadiness tells the four conditions of ESU apart.
+func TestReadiness(t *testing.T) {
+	states := func(h *host.Host) (out []string) {
+		for _, r := range assess.Assess(h, embedded(t), assess.Policy{}, day(t, "2026-02-01")).ESU {
+			out = append(out, r.ID+" "+r.State.String())
+			if r.Because.Text == "" {
+				t.Errorf("%s: no reason", r.ID)
+			}
+		}
+		return out
+	}
+	full := server2008(winver.AMD64, 6003, 4474419, 5050682, 5016891, 5073697)
+	if d := cmp.Diff([]string{"sha2 yes", "servicing-stack yes", "licensing-package yes", "entitlement unknown"}, states(full)); d != "" {
+		t.Errorf("an update of the ESU era proves no entitlement (-want +got):\n%s", d)
+	}
+	full.Licences = append(full.Licences, host.Licence{ActivationID: "04FA0286-fa74-401e-bbe9-fbfbb158010d", Status: host.Licensed, PartialKey: "XXXXX"})
+	if d := cmp.Diff([]string{"sha2 yes", "servicing-stack yes", "licensing-package yes", "entitlement yes"}, states(full)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	bare := server2008(winver.AMD64, 6002)
+	bare.LicencesWhole.Say(true, 1, host.Source{})
+	if d := cmp.Diff([]string{"sha2 no", "servicing-stack no", "licensing-package no", "entitlement no"}, states(bare)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestDiff: what is new, closed and newly exploited, and why.
+func TestDiff(t *testing.T) {
+	c := embedded(t)
+	old := assess.Assess(server2008(winver.AMD64, 6003, 4474419, 5050682, 5071504), c, assess.Policy{}, day(t, "2025-12-31")).Snapshot()
+	now := assess.Assess(server2008(winver.AMD64, 6003, 4474419, 5050682, 5071504), c, assess.Policy{}, day(t, "2026-02-01"))
+	d := assess.Diff(old, now)
+	if len(d.New) == 0 || len(d.Closed) > 0 || !slices.Equal(d.Missing, []winver.KB{5073697}) {
+		t.Errorf("a month later: %d new, %d closed, missing %v", len(d.New), len(d.Closed), d.Missing)
+	}
+	for _, f := range d.New {
+		if f.Why != "published between 2025-12-31 and 2026-02-01" {
+			t.Errorf("%s: %q", f.Finding.CVE, f.Why)
+		}
+	}
+	patched := assess.Assess(server2008(winver.AMD64, 6003, 4474419, 5050682, 5071504, 5073697), c, assess.Policy{}, day(t, "2026-02-01"))
+	d = assess.Diff(now.Snapshot(), patched)
+	if len(d.New) > 0 || len(d.Closed) != now.Summary.Affected || !slices.Equal(d.Settled, []winver.KB{5073697}) || d.Build == [2]string{} {
+		t.Errorf("after patching: %d new, %d closed, settled %v, build %v", len(d.New), len(d.Closed), d.Settled, d.Build)
+	}
+	if !assess.Diff(patched.Snapshot(), patched).Empty() {
+		t.Error("nothing changed, and something is said to have")
+	}
+	// CVE-2022-41073 entered the list on 2022-11-08.
+	day1 := assess.Assess(server2008(winver.AMD64, 6003, 5018450), c, assess.Policy{}, day(t, "2022-11-07")).Snapshot()
+	day2 := assess.Diff(day1, assess.Assess(server2008(winver.AMD64, 6003, 5018450), c, assess.Policy{}, day(t, "2022-11-09")))
+	if len(day2.NewExploited()) == 0 {
+		t.Error("a new exploited vulnerability is not told")
+	}
+}

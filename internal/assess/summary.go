@@ -52,20 +52,14 @@ func (x *assessor) summarise() {
 		b, _ := x.Host.Build.Value()
 		x.note(fmt.Sprintf("%s is listed, but the build still shows %s: a restart is probably pending. Until then its fixes are not in effect.", x.st.PendingRestart, b.Base()))
 	}
-	if rel.ServicePack >= 0 && lastServicePack[rel.ID] != "" {
-		x.note(lastServicePack[rel.ID] + " is missing: without it no later update installs.")
-	}
 	if r, ok := x.Host.Role.Value(); ok && r == host.DomainController && x.Summary.SupportOver {
 		x.note("It is a domain controller without support. Zerologon (CVE-2020-1472) and its like have no record for " + rel.Name + "; a missing record is not \"not affected\".")
 	}
 	s.Notes = append(s.Notes, notes...)
+	if x.st != nil && x.st.IsWhole && x.st.Whole.Scope == "cbs" {
+		x.note("The list of updates counts as whole for what comes as CBS packages (rollups, security-only updates, servicing stacks, Internet Explorer on old systems), and for nothing else: " + x.st.Whole.Why + ".")
+	}
 	s.Headline = x.headline()
-}
-
-// lastServicePack names the service pack that a release lacks.
-var lastServicePack = map[string]string{
-	"windows-vista": "Service Pack 2", "windows-vista-sp1": "Service Pack 2", "windows-server-2008-sp1": "Service Pack 2",
-	"windows-7": "Service Pack 1", "windows-server-2008-r2": "Service Pack 1",
 }
 
 // story6003 says for Server 2008 SP2 plainly where it stands between its two build numbers.
@@ -82,7 +76,7 @@ func (x *assessor) story6003() {
 	case b.Number == build6003:
 		x.note("Build 6003 is Server 2008 SP2 with an update of 2019-03-19 or later. It does not mean ESU, and alone it does not tell how current the machine is: from 0 to about 2,000 fixes can be missing.")
 	default:
-		x.note("Still build 6002: no update of 2019-03-19 (KB4489887) or later is in effect.")
+		x.note("Still build 6002: no update of 2019-03-19 (KB4489887) or later is in effect, so everything fixed since then is open, whatever else is installed.")
 	}
 }
 
@@ -126,13 +120,21 @@ func (x *assessor) headline() string {
 	case s.Affected+s.Unfixable > 0:
 		return fmt.Sprintf("%s: affected by %d vulnerabilities", name, s.Affected+s.Unfixable)
 	case s.Missing > 0:
-		return fmt.Sprintf("%s: %s missing", name, kbNames(x.Updates.Missing))
+		return fmt.Sprintf("%s: %s missing; %d vulnerabilities cannot be decided", name, kbNames(x.Updates.Missing), s.Unknown)
 	case !x.st.IsWhole && !x.st.ByRevision:
 		return name + ": the evidence does not tell whether updates are missing"
-	case s.SourceStale:
-		return fmt.Sprintf("%s: nothing missing of what was checked and is known; not known after %s", name, x.staleFrom())
 	}
-	return name + ": nothing missing of what was checked"
+	text := name + ": nothing missing of what was checked"
+	if s.Unknown > 0 {
+		text += fmt.Sprintf("; %d vulnerabilities cannot be decided", s.Unknown)
+	}
+	if s.SourceStale {
+		text += fmt.Sprintf("; not known after %s", x.staleFrom())
+	}
+	if x.Support.State == Over {
+		text += "; support is over"
+	}
+	return text
 }
 
 func (x *assessor) staleFrom() catalog.Date {

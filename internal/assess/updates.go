@@ -196,6 +196,9 @@ func (x *assessor) needs(i int) (out []Need) {
 	if n, ok := x.esuNeed(u); ok {
 		out = append(out, n)
 	}
+	if n, ok := x.editionNeed(u); ok {
+		out = append(out, n)
+	}
 	if rel.Always {
 		return out
 	}
@@ -255,6 +258,20 @@ func (x *assessor) esuNeed(u *catalog.Update) (Need, bool) {
 	}
 	n.Text = "published after support ended on " + end.String() + ": needs " + strings.Join(names, " or ")
 	return n, true
+}
+
+// editionNeed names the editions an update came for alone: the long-term ones outlive the
+// others of their release.
+func (x *assessor) editionNeed(u *catalog.Update) (Need, bool) {
+	if x.Support.Ends == 0 || u.Released <= x.Support.Ends || len(x.Support.Programmes) > 0 {
+		return Need{}, false
+	}
+	for _, l := range x.rec.Release.Lifecycles {
+		if len(l.Editions) > 0 && !editionMatches(l.Editions, x.Host) && u.Released <= l.Extended {
+			return Need{Kind: NeedEdition, Text: "published after " + x.Support.Ends.String() + " for editions " + strings.Join(l.Editions, ", ") + " alone"}, true
+		}
+	}
+	return Need{}, false
 }
 
 // undecided lists what may or may not be missing: one entry for each update.

@@ -103,6 +103,8 @@ type Release struct {
 	Programmes  []Programme  `json:"programmes,omitempty"`
 	Components  []Component  `json:"components,omitempty"`
 	Activations []Activation `json:"activations,omitempty"`
+	// NextPack is the service pack that the release lacks, nil for the last one.
+	NextPack *ServicePack `json:"next_pack,omitempty"`
 	// Licensing holds the ESU licensing preparation packages, in order.
 	Licensing []LicensingPackage `json:"licensing,omitempty"`
 	// LastByArch is the day of the last update published for an architecture.
@@ -141,6 +143,14 @@ type Component struct {
 	Name    string    `json:"name"`
 	Package winver.KB `json:"package,omitempty"` // brings it; zero where it is always there
 	Source  string    `json:"source"`
+}
+
+// ServicePack is an update that makes one release another.
+type ServicePack struct {
+	KB       winver.KB `json:"kb"`
+	Released Date      `json:"released"`
+	Becomes  string    `json:"becomes"` // release id
+	Source   string    `json:"source"`
 }
 
 // Activation is the id by which an activated key of a programme shows.

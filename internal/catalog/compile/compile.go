@@ -419,7 +419,10 @@ func (c *compiler) records(rel *relInfo, cveIndex map[string]uint32, compIndex m
 		info := c.kbs[kb]
 		u := catalog.Update{
 			KB: kb, Stream: s.of[kb], Pos: s.pos[kb], Arches: x.on, Feeds: x.feeds,
-			Released: s.date[kb], Sure: s.sure[kb], HasCVE: info != nil && info.hasCVE, Build: s.build[kb],
+			Released: s.date[kb], Sure: s.sure[kb], Build: s.build[kb],
+			// A history page is shared by releases, one of which may be out of support: before
+			// Windows 10 only rows of the release itself count. After that they have holes.
+			HasCVE:      len(x.pairs) > 0 || rel.Always && info != nil && info.hasCVE,
 			NotInRollup: c.facts.is("not-in-rollup", kb, rel.ID), NextRollup: c.facts.is("next-rollup", kb, rel.ID),
 			Supersedes: slices.Sorted(maps.Keys(x.supersedes)),
 		}

@@ -154,6 +154,12 @@ func readFacts(files fs.FS) (f facts, err error) {
 			}
 		}
 	}
+	r.each("servicepacks.txt", 5, func(c []string) {
+		known(c[3:4])
+		each(c[0], func(rel *release) {
+			rel.NextPack = &catalog.ServicePack{KB: r.kb(c[1]), Released: r.date(c[2]), Becomes: c[3], Source: c[4]}
+		})
+	})
 	r.each("activations.txt", 5, func(c []string) {
 		each(c[0], func(rel *release) {
 			rel.Activations = append(rel.Activations, catalog.Activation{Programme: c[1], ID: c[2], Confidence: c[3], Source: c[4]})
