@@ -105,7 +105,7 @@ func Diff(before Snapshot, now *Assessment) *Change {
 		old, known := before.Verdicts[f.CVE]
 		was := known && openVerdict(old)
 		is := openVerdict(f.Verdict)
-		d := Changed{Finding: f, Before: old, NewExploited: is && f.KEVSince != 0 && !(was && before.Exploit[f.CVE])}
+		d := Changed{Finding: f, Before: old, NewExploited: is && f.KEVSince != 0 && (!was || !before.Exploit[f.CVE])}
 		switch {
 		case is && !was:
 			d.Why = whyNew(before, now, c, &f, known)

@@ -1,6 +1,8 @@
 package assess
 
 import (
+	"slices"
+
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/infer"
@@ -51,7 +53,7 @@ func (x *assessor) servicePacks() {
 		it := &y.Updates.Missing[i]
 		it.Needs = append([]Need{{Kind: NeedServicePack, KB: packs[len(packs)-1].KB, Text: "an update for " + target.Name}}, it.Needs...)
 	}
-	x.Updates.Missing = append(packs, append(x.Updates.Missing, y.Updates.Missing...)...)
+	x.Updates.Missing = slices.Concat(packs, x.Updates.Missing, y.Updates.Missing)
 	x.Updates.OfferedNow = nil
 	x.Updates.Latest, x.Updates.LatestReleased, x.Updates.MonthsBehind = y.Updates.Latest, y.Updates.LatestReleased, y.Updates.MonthsBehind
 	x.Summary.Missing = len(x.Updates.Missing)
