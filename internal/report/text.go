@@ -64,7 +64,7 @@ func openText(w io.Writer, o Options) Writer {
 		default:
 			t.full(a)
 		}
-		return Part{t.bytes(), a.Level(), Unread(a)}, nil
+		return Part{Body: t.bytes(), Level: a.Level(), Unread: Unread(a)}, nil
 	}}
 	return t
 }
@@ -166,7 +166,7 @@ func (t text) identity(a *assess.Assessment) {
 	if len(more) > 0 {
 		t.para(plain, "  ", strings.Join(more, ", "))
 	}
-	t.para(faint, "  read from ", strings.Join(inputs(h), ", "))
+	t.readFrom(h)
 	t.disputes(h)
 }
 
@@ -201,6 +201,12 @@ func build(a *assess.Assessment) string {
 	return a.Build.String()
 }
 
+func (t text) readFrom(h *host.Host) {
+	if names := inputs(h); len(names) > 0 {
+		t.para(faint, "  read from ", strings.Join(names, ", "))
+	}
+}
+
 // inputs lists the inputs that say something about h, with their readers.
 func inputs(h *host.Host) (out []string) {
 	add := func(s host.Source) {
@@ -233,11 +239,10 @@ func (t text) disputes(h *host.Host) {
 		if !f.disputed {
 			return
 		}
-		var claims []string
+		t.para(amber, "  ", "the sources disagree about "+name+"; the first is taken:")
 		for _, c := range f.claims {
-			claims = append(claims, fmt.Sprintf("%s (%s)", c.Value, where(c.Source)))
+			t.para(amber, "    - ", fmt.Sprintf("%s (%s)", c.Value, where(c.Source)))
 		}
-		t.para(amber, "  the sources disagree about "+name+": ", strings.Join(claims, "; "))
 	})
 }
 
@@ -489,7 +494,7 @@ func (t *printer) gap(g Gap) {
 	}
 	t.para(plain, "  - ", text+": "+g.Why)
 	if g.Hint != "" {
-		t.para(faint, "    this would tell: ", g.Hint)
+		t.para(faint, "    ", "this would tell: "+g.Hint)
 	}
 }
 
@@ -509,7 +514,7 @@ func (t text) brief(a *assess.Assessment) {
 	t.line(t.styled(bold, a.Host.Name.Or("a machine whose name is not known")), "  ", clean(what(a)+", build "+build(a)))
 	t.para(levelStyle(a), "  ", a.Summary.Headline+".")
 	if a.Identity.Release == nil {
-		t.para(faint, "  read from ", strings.Join(inputs(a.Host), ", "))
+		t.readFrom(a.Host)
 	} else {
 		text := "support: " + supportWords[a.Support.State]
 		if a.Support.Ends != 0 {
