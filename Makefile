@@ -55,7 +55,7 @@ e2e: ## the command line's transcripts and the tests against real peers, none of
 
 .PHONY: catalog
 catalog: ## rebuild the embedded catalogue from the feeds in FROM=DIR
-	go run ./cmd/oldguard catalog build --from $(FROM)
+	go run ./cmd/oldguard catalog build --from $(FROM) --output internal/catalog/catalog.bin
 
 .PHONY: docs
 docs: ## rewrite the program's outputs quoted in README.md and docs/
