@@ -33,7 +33,7 @@ func TestFigures(t *testing.T) {
 	}
 	for _, format := range []string{"text", "json", "jsonl"} {
 		t.Run("one_machine_"+format, func(t *testing.T) {
-			var best, most = time.Hour, int64(0)
+			best, most := time.Hour, int64(0)
 			for range 10 {
 				took, peak := measure(t, exe, io.Discard, "assess", "--as-of", "2026-02-01", "--format", format, "../../examples/fs01")
 				best, most = min(best, took), max(most, peak)

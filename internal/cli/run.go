@@ -92,11 +92,11 @@ func (r *run) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer done()
-	cat, close, err := openCatalog(r.catalog)
+	cat, closeCatalog, err := openCatalog(r.catalog)
 	if err != nil {
 		return err
 	}
-	defer close()
+	defer closeCatalog()
 	return r.write(func(w io.Writer) error {
 		return r.report(ctx, format, w, cat, r.hosts(ctx, inputs))
 	})

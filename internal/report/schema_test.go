@@ -206,13 +206,13 @@ func TestSchemaNamesEveryField(t *testing.T) {
 		case reflect.Pointer, reflect.Slice:
 			visit(typ.Elem())
 		case reflect.Struct:
-			for f := range typ.NumField() {
-				if name, _, _ := strings.Cut(typ.Field(f).Tag.Get("json"), ","); name != "" {
+			for f := range typ.Fields() {
+				if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
 					if n++; !strings.Contains(string(schema), `"`+name+`": {`) {
-						t.Errorf("%s.%s: the schema has no %q", typ.Name(), typ.Field(f).Name, name)
+						t.Errorf("%s.%s: the schema has no %q", typ.Name(), f.Name, name)
 					}
 				}
-				visit(typ.Field(f).Type)
+				visit(f.Type)
 			}
 		default:
 		}

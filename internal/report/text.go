@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
@@ -500,6 +501,9 @@ func (t *printer) gap(g Gap) {
 
 func (t text) sources(a *assess.Assessment) {
 	t.title("What this rests on, and the last day it speaks about")
+	if on := evidenceDay(a.Host); on != "" {
+		t.para(plain, "  "+on+"  ", "the evidence, or later: it bears no date of its own, and this is the last day it mentions")
+	}
 	for _, s := range a.Sources {
 		look, note := plain, ""
 		if s.Stale {
@@ -507,6 +511,21 @@ func (t text) sources(a *assess.Assessment) {
 		}
 		t.para(look, "  "+s.Last.String()+"  ", s.Name+note)
 	}
+}
+
+// evidenceDay is the day before which the evidence cannot have been taken: the last start
+// or installation that it shows. It is empty where there is none.
+func evidenceDay(h *host.Host) string {
+	last := h.Booted.Or(time.Time{})
+	for _, on := range h.InstalledOn {
+		if on.After(last) {
+			last = on
+		}
+	}
+	if last.IsZero() {
+		return ""
+	}
+	return last.Format(time.DateOnly)
 }
 
 // brief is the short form, for many machines.
