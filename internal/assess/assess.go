@@ -224,6 +224,8 @@ type assessor struct {
 	// components holds whether each component is there, by index.
 	components []presence
 	latest     int // index of the newest cumulative update with a CVE published by the day, -1
+	// securityOnly is true on a machine kept on security-only updates.
+	securityOnly bool
 }
 
 // records assesses updates and vulnerabilities, if the release is known.

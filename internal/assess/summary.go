@@ -45,7 +45,7 @@ func (x *assessor) summarise() {
 	case u.MonthsBehind > 0 && u.Newest != 0:
 		x.note(fmt.Sprintf("It is %d months behind: %s of %s is in force, %s of %s was published.",
 			u.MonthsBehind, u.Newest, u.NewestReleased, u.Latest, u.LatestReleased))
-	case u.MonthsBehind > 0:
+	case u.MonthsBehind > 0 && !x.securityOnly:
 		x.note(fmt.Sprintf("Not one rollup is in force: %s of %s was published.", u.Latest, u.LatestReleased))
 	}
 	if x.st != nil && x.st.PendingRestart != 0 {

@@ -117,6 +117,9 @@ func (x *assessor) newest(stream catalog.Stream, ok func(*catalog.Update) bool) 
 }
 
 func (x *assessor) behind(latest *catalog.Update) {
+	if x.securityOnlyLine(latest) {
+		return
+	}
 	switch n := x.st.Newest; {
 	case n >= 0 && x.rec.Updates[n].Pos >= latest.Pos:
 		x.Updates.MonthsBehind = 0
@@ -126,6 +129,42 @@ func (x *assessor) behind(latest *catalog.Update) {
 		// Not one rollup: behind since the first of them.
 		x.Updates.MonthsBehind = latest.Released.Month() - x.rec.Release.RollupSince.Month() + 1
 	}
+}
+
+// securityOnlyLine says how a machine stands that is kept on security-only updates: each
+// holds its own month alone, so all of them count, from the newest rollup on. It reports
+// whether none is absent, so that the newest of them tells how far behind the machine is.
+func (x *assessor) securityOnlyLine(latest *catalog.Update) bool {
+	from := x.rec.Release.RollupSince
+	if n := x.st.Newest; n >= 0 {
+		from = x.rec.Updates[n].Released + 1
+	}
+	var all, have int
+	var newest *catalog.Update
+	for i := range x.rec.Updates {
+		u := &x.rec.Updates[i]
+		if u.Stream != catalog.SecurityOnly || u.Released < from || !x.published(u) {
+			continue
+		}
+		all++
+		if x.st.InForce(i) {
+			have++
+			if newest == nil || u.Released > newest.Released {
+				newest = u
+			}
+		}
+	}
+	if have == 0 {
+		return false
+	}
+	x.securityOnly = true
+	x.note(fmt.Sprintf("It is kept on security-only updates: %d of %d published since %s are in force, the newest %s of %s. Each contains its own month alone, and none contains the updates of Internet Explorer.",
+		have, all, from, newest.KB, newest.Released))
+	if have < all {
+		return false
+	}
+	x.Updates.MonthsBehind = latest.Released.Month() - newest.Released.Month()
+	return true
 }
 
 func (x *assessor) installed() {
