@@ -46,11 +46,17 @@ func terminal(w io.Writer) int {
 		return 0
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0
+	case width <= 0:
+		return unsizedWidth
 	}
 	return width
 }
+
+// unsizedWidth is the width of a terminal that does not tell its own.
+const unsizedWidth = 80
 
 // hinted is an error with the next step.
 type hinted struct {
