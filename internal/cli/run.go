@@ -69,7 +69,7 @@ func formatHelp(list []report.Format) string {
 	var b strings.Builder
 	b.WriteString("Formats:\n")
 	for _, f := range list {
-		fmt.Fprintf(&b, "  %-6s %s\n", f.Name, f.Doc)
+		fmt.Fprintf(&b, "  %-13s %s\n", f.Name, f.Doc)
 	}
 	return b.String()
 }

@@ -30,7 +30,7 @@ const (
 
 // picture is an SVG in the making.
 type picture struct {
-	strings.Builder
+	b     strings.Builder
 	id    string
 	width float64
 }
@@ -46,7 +46,7 @@ func drawn(id, title, desc string, draw func(p *picture) (height float64)) templ
 		height := draw(p)
 		fmt.Fprintf(&out, `<svg class="%s" viewBox="0 0 %s %s" role="img" aria-labelledby="%s-t %[4]s-d"><title id="%[4]s-t">%s</title><desc id="%[4]s-d">%s</desc>`,
 			v.name, num(v.width), num(height), p.id, html.EscapeString(title), html.EscapeString(desc))
-		out.WriteString(p.String())
+		out.WriteString(p.b.String())
 		out.WriteString("</svg>\n")
 	}
 	return template.HTML(out.String()) // #nosec G203 -- what is not ours was escaped
@@ -56,21 +56,21 @@ func drawn(id, title, desc string, draw func(p *picture) (height float64)) templ
 func num(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
 
 func (p *picture) rect(class string, x, y, w, h float64, title string) {
-	fmt.Fprintf(p, `<rect class="%s" x="%s" y="%s" width="%s" height="%s"`, class, num(x), num(y), num(max(w, 0.5)), num(h))
+	fmt.Fprintf(&p.b, `<rect class="%s" x="%s" y="%s" width="%s" height="%s"`, class, num(x), num(y), num(max(w, 0.5)), num(h))
 	if title == "" {
-		p.WriteString("/>")
+		p.b.WriteString("/>")
 		return
 	}
-	fmt.Fprintf(p, "><title>%s</title></rect>", html.EscapeString(title))
+	fmt.Fprintf(&p.b, "><title>%s</title></rect>", html.EscapeString(title))
 }
 
 func (p *picture) line(class string, x1, y1, x2, y2 float64) {
-	fmt.Fprintf(p, `<path class="%s" d="M%s %sL%s %s"/>`, class, num(x1), num(y1), num(x2), num(y2))
+	fmt.Fprintf(&p.b, `<path class="%s" d="M%s %sL%s %s"/>`, class, num(x1), num(y1), num(x2), num(y2))
 }
 
 // text writes text at x: anchor is start, middle or end.
 func (p *picture) text(class, anchor string, x, y float64, s string) {
-	fmt.Fprintf(p, `<text class="%s" text-anchor="%s" x="%s" y="%s">%s</text>`, class, anchor, num(x), num(y), html.EscapeString(s))
+	fmt.Fprintf(&p.b, `<text class="%s" text-anchor="%s" x="%s" y="%s">%s</text>`, class, anchor, num(x), num(y), html.EscapeString(s))
 }
 
 // textWidth is about how wide text of the pictures' size is.
@@ -202,10 +202,12 @@ func timeline(id string, a *assess.Assessment) template.HTML {
 		p.near("now", x, 12, "as of "+a.AsOf.String())
 		if u.Newest != 0 && u.NewestReleased != 0 {
 			x := s.x(u.NewestReleased)
-			fmt.Fprintf(p, `<path class="here" d="M%s %sl-5 -8h10z"/>`, num(x), num(top))
+			fmt.Fprintf(&p.b, `<path class="here" d="M%s %sl-5 -8h10z"/>`, num(x), num(top))
 			label := fmt.Sprintf("it stands at %s, %s", u.NewestReleased.String()[:7], u.Newest)
-			at := 28.0
-			p.text("here", "end", min(max(x-8, textWidth(label)), s.x(a.AsOf)-6), at, label)
+			if 1.15*textWidth(label) > p.width/2 { // it is bold
+				label = u.Newest.String()
+			}
+			p.text("here", "end", min(max(x-8, 1.15*textWidth(label)), s.x(a.AsOf)-6), 28, label)
 		}
 		p.years(s, bottom+4)
 		return bottom + 26
@@ -214,7 +216,7 @@ func timeline(id string, a *assess.Assessment) template.HTML {
 
 // short abbreviates the id of a programme: esu-y4-azure is Y4.
 func short(id string) string {
-	for _, part := range strings.Split(id, "-") {
+	for part := range strings.SplitSeq(id, "-") {
 		if len(part) == 2 && part[0] == 'y' {
 			return strings.ToUpper(part)
 		}
@@ -238,11 +240,8 @@ var severities = []struct {
 // severityIndex is the place of a rating in severities.
 func severityIndex(v catalog.Severity) int { return int(catalog.Critical - min(v, catalog.Critical)) }
 
-// tally counts findings by severity.
-type tally [len(severityNames)]int
-
-// severityNames has the length of severities, which cannot be constant itself.
-var severityNames [5]struct{}
+// tally counts findings by severity, in the order of severities.
+type tally [5]int
 
 func (t tally) sum() (n int) {
 	for _, v := range t {
@@ -363,7 +362,7 @@ func (p *picture) months(id string, a *assess.Assessment, first, last catalog.Da
 			}
 		}
 		if d.Len() > 0 {
-			fmt.Fprintf(p, `<path class="%s" d="%s"/>`, severities[s].class, d.String())
+			fmt.Fprintf(&p.b, `<path class="%s" d="%s"/>`, severities[s].class, d.String())
 		}
 	}
 	day := func(i int) catalog.Date {
@@ -387,7 +386,7 @@ func (p *picture) months(id string, a *assess.Assessment, first, last catalog.Da
 	if tower == 0 {
 		return y
 	}
-	p.text("faint", "start", 0, y+8, "known to be exploited, one mark each; filled: by ransomware")
+	p.text("faint", "start", 0, y+8, "exploited, a mark each; filled: by ransomware")
 	y += 14
 	side := max(min(step-0.8, 9), 3)
 	rows := float64(tower) * (side + 1)
@@ -398,9 +397,9 @@ func (p *picture) months(id string, a *assess.Assessment, first, last catalog.Da
 				class, how = "ransom", ", used by ransomware"
 			}
 			at := y + float64(j)*(side+1)
-			fmt.Fprintf(p, `<a href="#%s-%s">`, id, html.EscapeString(f.CVE))
+			fmt.Fprintf(&p.b, `<a tabindex="-1" href="#%s-%s">`, id, html.EscapeString(f.CVE))
 			p.rect(class, x(i), at, side, side, fmt.Sprintf("%s, on the list since %s%s", f.CVE, f.KEVSince, how))
-			p.WriteString("</a>")
+			p.b.WriteString("</a>")
 		}
 	}
 	return y + rows + 2
@@ -421,7 +420,7 @@ func nice(most int) int {
 func strip(t tally, most int) template.HTML {
 	var p picture
 	title := cmp.Or(t.words(), "none affected")
-	fmt.Fprintf(&p, `<svg class="strip" viewBox="0 0 120 10" preserveAspectRatio="none" role="img"><title>%s</title>`, html.EscapeString(title))
+	fmt.Fprintf(&p.b, `<svg class="strip" viewBox="0 0 120 10" preserveAspectRatio="none" role="img"><title>%s</title>`, html.EscapeString(title))
 	p.rect("rail", 0, 0, 120, 10, "")
 	x := 0.0
 	for i, v := range severities {
@@ -431,6 +430,6 @@ func strip(t tally, most int) template.HTML {
 			x += w
 		}
 	}
-	p.WriteString("</svg>")
-	return template.HTML(p.String()) // #nosec G203 -- what is not ours was escaped
+	p.b.WriteString("</svg>")
+	return template.HTML(p.b.String()) // #nosec G203 -- what is not ours was escaped
 }

@@ -38,6 +38,8 @@ type Part struct {
 	Body   []byte
 	Level  assess.Level
 	Unread bool
+
+	more any // what the format keeps beside Body, if anything
 }
 
 // Write prepares and writes one assessment.
@@ -116,6 +118,10 @@ func Formats() []Format {
 		{
 			Name: "jsonl", Ext: ".jsonl", MIME: "application/jsonl", Findings: Open, Open: openJSONLines,
 			Doc: `one document "` + schemaAssessment + `" a line, for any number of machines`,
+		},
+		{
+			Name: "html", Ext: ".html", MIME: "text/html; charset=utf-8", Findings: Open, Open: openHTML,
+			Doc: "one page with pictures that needs no network, for reading and printing; of several machines the worst first",
 		},
 	}
 }

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -242,7 +243,7 @@ func TestErrors(t *testing.T) {
 	for _, list := range [][]Format{Formats(), Inspections()} {
 		for _, f := range list {
 			w := f.Open(full{}, Options{Many: true})
-			if err := Write(w, a); err == nil {
+			if err := errors.Join(Write(w, a), w.Close()); err == nil {
 				t.Errorf("%s: no error from a full disk", f.Name)
 			}
 		}
