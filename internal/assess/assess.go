@@ -223,7 +223,8 @@ type assessor struct {
 	why    []why // by update
 	// components holds whether each component is there, by index.
 	components []presence
-	latest     int // index of the newest cumulative update with a CVE published by the day, -1
+	latest     int         // index of the newest cumulative update with a CVE published by the day, -1
+	absent     host.Reason // why what a whole list lacks is absent: the same for all
 	// securityOnly is true on a machine kept on security-only updates.
 	securityOnly bool
 }

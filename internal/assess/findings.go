@@ -18,7 +18,13 @@ import (
 func (x *assessor) findings() {
 	x.explain()
 	x.components = make([]presence, x.cat.Components())
-	x.Findings = make([]Finding, 0, len(x.rec.Fixes)/3)
+	cves := 0
+	for i := range x.rec.Fixes {
+		if i == 0 || x.rec.Fixes[i].CVE != x.rec.Fixes[i-1].CVE {
+			cves++
+		}
+	}
+	x.Findings = make([]Finding, 0, cves)
 	fixes := x.rec.Fixes // by CVE
 	for len(fixes) > 0 {
 		n := 1
@@ -32,8 +38,22 @@ func (x *assessor) findings() {
 	}
 }
 
+// sortFindings sorts small keys and moves each finding once: a finding is large.
 func (x *assessor) sortFindings() {
-	slices.SortFunc(x.Findings, func(a, b Finding) int { return cmp.Compare(b.order, a.order) })
+	type key struct {
+		order uint64
+		at    int
+	}
+	keys := make([]key, len(x.Findings))
+	for i := range x.Findings {
+		keys[i] = key{x.Findings[i].order, i}
+	}
+	slices.SortFunc(keys, func(a, b key) int { return cmp.Compare(b.order, a.order) })
+	sorted := make([]Finding, len(keys))
+	for i, k := range keys {
+		sorted[i] = x.Findings[k.at]
+	}
+	x.Findings = sorted
 }
 
 // order sorts findings: open before closed, exploited before others, then by severity,
@@ -186,24 +206,24 @@ func (x *assessor) part(p *partly, fixes []catalog.Fix) {
 	}
 	switch {
 	case force >= 0 && days > 1:
-		p.verdict, p.because = Fixed, x.why[force].several
+		p.verdict, p.because = Fixed, x.inForce(force, true)
 	case force >= 0:
-		p.verdict, p.because = Fixed, x.why[force].force
+		p.verdict, p.because = Fixed, x.inForce(force, false)
 	case absent >= 0 && there.is == host.Unknown:
 		p.because = there.why
 	case absent >= 0 && x.core == host.Yes && on&catalog.OnCore == 0:
 		p.because = whyFullOnly
 	case absent >= 0:
-		p.verdict, p.because = Affected, x.why[absent].open
+		p.verdict, p.because = Affected, x.notInForce(absent)
 	case open >= 0:
-		p.because = x.why[open].open
+		p.because = x.notInForce(open)
 	}
 }
 
 var whyFullOnly = []host.Reason{{Text: "Microsoft lists it for the full installation only, and this is Server Core"}}
 
-// why holds what is said of an update in the reasons of findings: thousands of findings
-// share a few hundred updates.
+// why holds what is said of an update in the reasons of findings, each once it is asked
+// for: thousands of findings share a few hundred updates.
 type why struct {
 	// group is why its absence from a whole list does not mean that its fix is absent,
 	// empty where it does: see assessor.group.
@@ -212,7 +232,7 @@ type why struct {
 	esu                  []Need
 }
 
-// explain fills in why, once for each update.
+// explain prepares why, for every update.
 func (x *assessor) explain() {
 	x.why = make([]why, len(x.rec.Updates))
 	for i := range x.why {
@@ -221,12 +241,26 @@ func (x *assessor) explain() {
 		if n, ok := x.esuNeed(u); ok {
 			w.esu = []Need{n}
 		}
-		if x.st.InForce(i) {
-			w.force, w.several = []host.Reason{x.whyForce(i, false)}, []host.Reason{x.whyForce(i, true)}
-		} else {
-			w.open = []host.Reason{x.whyOpen(i, w.group)}
-		}
 	}
+}
+
+func (x *assessor) inForce(i int, several bool) []host.Reason {
+	r := &x.why[i].force
+	if several {
+		r = &x.why[i].several
+	}
+	if *r == nil {
+		*r = []host.Reason{x.whyForce(i, several)}
+	}
+	return *r
+}
+
+func (x *assessor) notInForce(i int) []host.Reason {
+	w := &x.why[i]
+	if w.open == nil {
+		w.open = []host.Reason{x.whyOpen(i, w.group)}
+	}
+	return w.open
 }
 
 func (x *assessor) whyForce(i int, several bool) host.Reason {

@@ -37,12 +37,7 @@ func (x *assessor) forever() {
 		return
 	}
 	x.ForeverSince, x.ForeverUntil = last, min(x.AsOf, x.kevTo)
-	mine := map[string]bool{}
-	for _, f := range x.rec.Fixes {
-		if f.On&x.bit != 0 && f.Component == 0 && int(f.CVE) < len(x.cves) {
-			mine[x.cves[f.CVE].Area] = true
-		}
-	}
+	var mine map[string]bool
 	releases := x.cat.Releases()
 	for i := range x.cves {
 		v := &x.cves[i]
@@ -67,6 +62,9 @@ func (x *assessor) forever() {
 		if d.Fixed <= last || len(d.On) == 0 || here && !x.onlyElsewhere(v) {
 			continue
 		}
+		if mine == nil {
+			mine = x.areas()
+		}
 		d.Confidence = "possible"
 		why := "nothing shows whether this product has that part"
 		if v.Area != "" && v.Area != "Microsoft Windows" && mine[v.Area] {
@@ -79,6 +77,17 @@ func (x *assessor) forever() {
 	slices.SortStableFunc(x.Forever, func(a, b ForeverDay) int {
 		return cmp.Or(strings.Compare(a.Confidence, b.Confidence), cmp.Compare(b.KEVSince, a.KEVSince), strings.Compare(a.CVE, b.CVE))
 	})
+}
+
+// areas are the parts of Windows in which this product had fixes.
+func (x *assessor) areas() map[string]bool {
+	mine := map[string]bool{}
+	for _, f := range x.rec.Fixes {
+		if f.On&x.bit != 0 && f.Component == 0 && int(f.CVE) < len(x.cves) {
+			mine[x.cves[f.CVE].Area] = true
+		}
+	}
+	return mine
 }
 
 // onlyElsewhere reports whether a CVE is recorded for this release on other architectures

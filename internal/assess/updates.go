@@ -215,7 +215,10 @@ func (x *assessor) whyAbsent(i int) host.Reason {
 	case x.st.State[i] != infer.Absent:
 		return host.Reason{Text: "nothing listed contains it, and no list is known to be complete"}
 	case x.st.IsWhole:
-		return host.Reason{Text: "neither it nor anything that contains it is in the list, which is whole: " + x.st.Whole.Why, From: []host.Source{x.st.Whole.From}}
+		if x.absent.From == nil {
+			x.absent = host.Reason{Text: "neither it nor anything that contains it is in the list, which is whole: " + x.st.Whole.Why, From: []host.Source{x.st.Whole.From}}
+		}
+		return x.absent
 	case x.st.ByRevision:
 		return host.Reason{Text: fmt.Sprintf("the machine is at %s, and this update leads to a later revision", x.Build)}
 	}

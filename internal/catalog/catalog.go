@@ -54,7 +54,14 @@ func (d Date) String() string {
 	if d == 0 {
 		return ""
 	}
-	return d.Time().Format(time.DateOnly)
+	year, month, day := d.Time().Date()
+	if year < 0 || year > 9999 {
+		return d.Time().Format(time.DateOnly)
+	}
+	return string([]byte{
+		byte('0' + year/1000), byte('0' + year/100%10), byte('0' + year/10%10), byte('0' + year%10), '-',
+		byte('0' + month/10), byte('0' + month%10), '-', byte('0' + day/10), byte('0' + day%10),
+	}) // #nosec G115 -- digits
 }
 
 // MarshalText writes what String gives.
