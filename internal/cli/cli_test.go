@@ -71,20 +71,21 @@ func wantStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// writeBytes is the command `write FILE TEXT [N]`: it writes a Go string without quotes, N times, for
-// what a transcript cannot hold.
+// writeBytes is the command `write FILE TEXT [SIZE]`: it writes a Go string without quotes,
+// for what a transcript cannot hold, and zeros behind it up to the size.
 func writeBytes(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: write file text [times]")
+		ts.Fatalf("usage: write file text [size]")
 	}
 	text, err := strconv.Unquote(`"` + args[1] + `"`)
 	ts.Check(err)
-	times := 1
+	name := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(name, []byte(text), 0o600))
 	if len(args) > 2 {
-		times, err = strconv.Atoi(args[2])
+		size, err := strconv.ParseInt(args[2], 10, 64)
 		ts.Check(err)
+		ts.Check(os.Truncate(name, size))
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.Repeat([]byte(text), times), 0o600))
 }
 
 // edit is the command `edit FILE OLD NEW`: it replaces the first OLD, a Go string without

@@ -5,4 +5,4 @@ package cli
 import "os"
 
 // peakMemory is measured on Linux only.
-func peakMemory(*os.ProcessState) int64 { return 0 }
+func peakMemory(*os.ProcessState) (peak, floor int64) { return 0, 0 }
