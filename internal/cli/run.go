@@ -76,7 +76,7 @@ func formatHelp(list []report.Format) string {
 
 // gcPercent lets the heap grow to five times what is in use before it is collected, where
 // Go's usual is twice. What a machine takes is small and gone soon: a fleet is assessed in
-// two thirds of the time, ten thousand machines in some 120 MiB.
+// two thirds of the time, ten thousand machines in some 150 MiB.
 const gcPercent = 400
 
 func (r *run) run(ctx context.Context, args []string) error {
