@@ -123,6 +123,19 @@ func Formats() []Format {
 			Name: "html", Ext: ".html", MIME: "text/html; charset=utf-8", Findings: Open, Open: openHTML,
 			Doc: "one page with pictures that needs no network, for reading and printing; of several machines the worst first",
 		},
+		{
+			Name: "csv", Ext: ".csv", MIME: "text/csv; charset=utf-8", Findings: Open, Open: openCSV,
+			Doc: "a row for each machine, for spreadsheets",
+		},
+		{
+			Name: "csv-findings", Ext: ".csv", MIME: "text/csv; charset=utf-8", Findings: Open, Open: openFindingsCSV,
+			Doc: "a row for each vulnerability of each machine, for spreadsheets",
+		},
+		{
+			Name: "xlsx", Ext: ".xlsx", MIME: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+			Findings: Open, Open: openXLSX,
+			Doc: "a workbook: machines, missing updates, findings, what is undecided or not known, sources; with --output",
+		},
 	}
 }
 
