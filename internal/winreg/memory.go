@@ -25,7 +25,7 @@ type Memory struct {
 	name   string
 	keys   []*Memory
 	values []Value
-	byName map[string]int // folded name to place in keys
+	byName map[string]int // folded name to place in keys; nil while there are few
 	byVal  map[string]int
 }
 
@@ -45,42 +45,71 @@ func (m *Memory) Create(path string) (*Memory, error) {
 	}
 	k := m
 	for _, n := range names {
-		i, ok := k.byName[strings.ToLower(n)]
-		if !ok {
-			if k.byName == nil {
-				k.byName = map[string]int{}
-			}
+		i := k.find(n)
+		if i < 0 {
 			i = len(k.keys)
-			k.byName[strings.ToLower(n)] = i
 			k.keys = append(k.keys, &Memory{name: n})
+			k.byName = index(k.byName, i, n, func(i int) string { return k.keys[i].name })
 		}
 		k = k.keys[i]
 	}
 	return k, nil
 }
 
+// few is how many names are looked through one by one.
+const few = 8
+
+func (m *Memory) find(name string) int {
+	return find(m.byName, len(m.keys), name, func(i int) string { return m.keys[i].name })
+}
+
+func (m *Memory) findValue(name string) int {
+	return find(m.byVal, len(m.values), name, func(i int) string { return m.values[i].Name })
+}
+
+// find gives the place of a name among n, or -1.
+func find(places map[string]int, n int, name string, at func(int) string) int {
+	if places != nil {
+		if i, ok := places[strings.ToLower(name)]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range n {
+		if strings.EqualFold(at(i), name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// index records that name is at place i, the last one.
+func index(places map[string]int, i int, name string, at func(int) string) map[string]int {
+	switch {
+	case places != nil:
+		places[strings.ToLower(name)] = i
+	case i >= few:
+		places = map[string]int{}
+		for j := range i + 1 {
+			places[strings.ToLower(at(j))] = j
+		}
+	}
+	return places
+}
+
 // Set sets a value, in place of the one of that name.
 func (m *Memory) Set(v Value) {
-	fold := strings.ToLower(v.Name)
-	if i, ok := m.byVal[fold]; ok {
+	if i := m.findValue(v.Name); i >= 0 {
 		m.values[i] = v
 		return
 	}
-	if m.byVal == nil {
-		m.byVal = map[string]int{}
-	}
-	m.byVal[fold] = len(m.values)
 	m.values = append(m.values, v)
+	m.byVal = index(m.byVal, len(m.values)-1, v.Name, func(i int) string { return m.values[i].Name })
 }
 
-// Walk calls visit for m and each key below it, parents first. It is for those who make a
-// Memory.
-func (m *Memory) Walk(visit func(k *Memory)) {
-	visit(m)
-	for _, k := range m.keys {
-		k.Walk(visit)
-	}
-}
+// Children gives the keys directly below m, in the order in which they were made. The
+// caller must not change the list.
+func (m *Memory) Children() []*Memory { return m.keys }
 
 // Name implements Key.
 func (m *Memory) Name() string { return m.name }
@@ -100,8 +129,8 @@ func (m *Memory) Open(path string) (Key, error) {
 func (m *Memory) open(path string) (*Memory, error) {
 	k := m
 	for name := range strings.SplitSeq(path, `\`) {
-		i, ok := k.byName[strings.ToLower(name)]
-		if !ok {
+		i := k.find(name)
+		if i < 0 {
 			return nil, fmt.Errorf("key %q: %w", path, absence(k.Whole))
 		}
 		k = k.keys[i]
@@ -127,7 +156,7 @@ func (m *Memory) Subkeys() ([]Key, error) {
 
 // Value implements Key.
 func (m *Memory) Value(name string) (Value, error) {
-	if i, ok := m.byVal[strings.ToLower(name)]; ok {
+	if i := m.findValue(name); i >= 0 {
 		return m.values[i], nil
 	}
 	return Value{}, fmt.Errorf("value %q: %w", name, absence(m.Whole))

@@ -193,7 +193,7 @@ func (l List) explain(h *host.Host, pending, removed, broken names) {
 // list says whether the list is whole.
 func (l List) list(h *host.Host, staged, nameless, unknown names) {
 	list := host.Listing{From: l.From, Scope: evidence.ScopeCBS, Announced: -1, Printed: len(l.Packages)}
-	why := "shows " + evidence.Count(len(l.Packages), "package", "packages") + " with their states"
+	why := "shows " + evidence.Count(len(l.Packages), "package", "packages")
 	if staged.n > 0 {
 		why += "; staged and not in effect: " + staged.String()
 	}
@@ -209,7 +209,7 @@ func (l List) list(h *host.Host, staged, nameless, unknown names) {
 		h.Updates.List(list)
 		return // nothing is wrong with the list: no gap
 	default:
-		list.Whole, list.Why = true, why
+		list.Whole, list.Why = true, why+", each with its state"
 		h.Updates.List(list)
 		return
 	}
