@@ -46,7 +46,7 @@ func (x *assessor) summarise() {
 		x.note(fmt.Sprintf("It is %d months behind: %s of %s is in force, %s of %s was published.",
 			u.MonthsBehind, u.Newest, u.NewestReleased, u.Latest, u.LatestReleased))
 	case u.MonthsBehind > 0 && !x.securityOnly:
-		x.note(fmt.Sprintf("Not one rollup is in force: %s of %s was published.", u.Latest, u.LatestReleased))
+		x.note(fmt.Sprintf("Not one cumulative update is in force: %s of %s was published.", u.Latest, u.LatestReleased))
 	}
 	if x.st != nil && x.st.PendingRestart != 0 {
 		b, _ := x.Host.Build.Value()
@@ -58,6 +58,11 @@ func (x *assessor) summarise() {
 	s.Notes = append(s.Notes, notes...)
 	if x.st != nil && x.st.IsWhole && x.st.Whole.Scope == "cbs" {
 		x.note("The list of updates counts as whole for what comes as CBS packages (rollups, security-only updates, servicing stacks, Internet Explorer on old systems), and for nothing else: " + x.st.Whole.Why + ".")
+	}
+	for _, src := range x.Sources {
+		if src.ID == catalog.SourceKEV && src.Stale && s.Affected+s.Unfixable > 0 {
+			x.note("Which vulnerabilities are exploited is known until " + src.Last.String() + ": more may be by now.")
+		}
 	}
 	s.Headline = x.headline()
 }

@@ -34,7 +34,7 @@ func (x *assessor) support() {
 		}
 		state := "open"
 		switch {
-		case p.From != 0 && on < p.From:
+		case p.From != 0 && on < p.From, on <= l.Extended:
 			state = "not-started"
 		case p.Until != 0 && on > p.Until:
 			state = "ended"

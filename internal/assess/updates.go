@@ -128,6 +128,11 @@ func (x *assessor) behind(latest *catalog.Update) {
 	case n < 0 && x.st.State[x.latest] == infer.Absent && x.rec.Release.RollupSince != 0:
 		// Not one rollup: behind since the first of them.
 		x.Updates.MonthsBehind = latest.Released.Month() - x.rec.Release.RollupSince.Month() + 1
+	case n < 0 && x.st.State[x.latest] == infer.Absent && x.rec.Release.Always:
+		// None at all: behind since the release came out.
+		if l, ok := lifecycleOf(x.rec.Release, x.Host); ok && l.Start != 0 {
+			x.Updates.MonthsBehind = latest.Released.Month() - l.Start.Month()
+		}
 	}
 }
 
@@ -328,7 +333,7 @@ func (x *assessor) undecided() {
 			continue
 		}
 		it := x.item(i)
-		it.Group = group
+		it.Group, it.Because[1] = group, x.whyOpen(i, group)
 		x.Updates.Undecided = append(x.Updates.Undecided, it)
 	}
 	slices.SortStableFunc(x.Updates.Undecided, func(a, b Item) int {

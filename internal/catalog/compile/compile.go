@@ -436,7 +436,8 @@ func (c *compiler) records(rel *relInfo, cveIndex map[string]uint32, compIndex m
 			}
 		}
 		for _, a := range rel.Arches {
-			if u.Arches&archByName[a] != 0 && u.HasCVE && u.Released > last[a] {
+			main := u.Stream == catalog.Cumulative || u.Stream == catalog.SecurityOnly || !rel.Always && rel.RollupSince == 0
+			if u.Arches&archByName[a] != 0 && u.HasCVE && main && u.Released > last[a] {
 				last[a] = u.Released
 			}
 		}
@@ -451,6 +452,6 @@ func (c *compiler) records(rel *relInfo, cveIndex map[string]uint32, compIndex m
 		}
 		out.Updates = append(out.Updates, u)
 	}
-	rel.LastByArch = last
+	rel.LastByArch = last // of the main line: a late single fix is no sign of life
 	return out
 }
