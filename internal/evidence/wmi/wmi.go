@@ -1,0 +1,241 @@
+// Package wmi reads instances of the WMI classes Win32_OperatingSystem,
+// Win32_ComputerSystem and Win32_Product, with Win32_QuickFixEngineering beside them, as
+// JSON, CSV and lists of properties, from wmic and from PowerShell. The names of
+// properties are the same in every language.
+//
+// Lists of Win32_QuickFixEngineering alone are for the readers wmicqfe and hotfix.
+package wmi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/inventory"
+	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/winver"
+)
+
+const readerName = "wmi"
+
+// Reader reads instances of WMI classes.
+var Reader = evidence.Reader{
+	Name: readerName,
+	Doc: `The WMI classes Win32_OperatingSystem, Win32_ComputerSystem and Win32_Product, as wmic prints them with /format:csv or
+/format:list, and as PowerShell's Get-WmiObject and Get-CimInstance give them through ConvertTo-Json, Export-Csv or Format-List.
+Obtain it with: wmic os get /format:csv > os.csv; wmic computersystem get /format:csv > computersystem.csv
+They prove product, version, service pack, name, domain and role, and when they were asked. Win32_Product names
+programs that Windows Installer installed, and only those; asking it makes Windows check each of them, which takes
+long and can start repairs.`,
+	Sniff: sniff,
+	Read:  read,
+}
+
+type class uint8
+
+const (
+	other class = iota
+	quickFix
+	operatingSystem
+	computerSystem
+	product
+)
+
+// systemOnly are properties that Win32_OperatingSystem has and Win32_BIOS, which has a
+// BuildNumber too, has not:
+// https://learn.microsoft.com/windows/win32/cimwin32prov/win32-operatingsystem
+var systemOnly = []string{"OSArchitecture", "CSDVersion", "OperatingSystemSKU", "ServicePackMajorVersion", "LastBootUpTime", "ProductType"}
+
+// classOf tells the class by what names it has, which is all that a selection of
+// properties leaves.
+func classOf(has func(...string) bool) class {
+	switch {
+	case has(evidence.ColumnID):
+		return quickFix
+	case has("BuildNumber"), has("Version", "Caption"):
+		for _, p := range systemOnly {
+			if has(p) {
+				return operatingSystem
+			}
+		}
+	}
+	switch {
+	case has("DomainRole"), has("PartOfDomain", "Name"):
+		return computerSystem
+	case has("Name", "Version", "IdentifyingNumber"), has("Name", "Version", "Vendor"):
+		return product
+	}
+	return other
+}
+
+// isWmicProduct knows the header of: wmic product get name,version /format:csv
+func isWmicProduct(names []string) bool {
+	return len(names) == 3 && inventory.Named(names, "Node", "Name", "Version") && names[0] == "Node"
+}
+
+func sniff(p evidence.Probe) bool {
+	if inventory.LooksJSON(p.Text) {
+		c := classOf(func(names ...string) bool {
+			// An update beside the system does not make it a list of updates.
+			return names[0] != evidence.ColumnID && inventory.HasKey(p.Text, names...)
+		})
+		return c != other
+	}
+	lines := evidence.Lines(p.Text)
+	if _, _, ok := inventory.Header(lines, isOurs); ok {
+		return true
+	}
+	for _, sep := range []byte{'=', ':'} {
+		for _, r := range inventory.Properties(p.Text, sep) {
+			if c := classOf(r.Has); c != other && c != quickFix {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isOurs(names []string) bool {
+	c := classOf(func(want ...string) bool { return inventory.Named(names, want...) })
+	return c != other && c != quickFix && !inventory.Named(names, "AssetName") || isWmicProduct(names)
+}
+
+// fields are the properties that are read.
+var fields = []string{
+	"Node", "CSName", "PSComputerName", "__SERVER", "SystemName", "Name", "DNSHostName", "Domain", "Workgroup", "DomainRole", "PartOfDomain", "SystemType",
+	"Caption", "Version", "BuildNumber", "CSDVersion", "ServicePackMajorVersion", "OSArchitecture", "ProductType", "OperatingSystemSKU",
+	"SerialNumber", "InstallDate", "LastBootUpTime", "LocalDateTime", "CurrentTimeZone", "IdentifyingNumber", "Vendor",
+	evidence.ColumnID, evidence.ColumnPack, evidence.ColumnOn,
+}
+
+func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input, error) {
+	text, err := in.Text()
+	if err != nil {
+		return nil, err
+	}
+	found, cut := parse(text, in, h)
+	var records []inventory.Record
+	for _, r := range found {
+		if p := r.Pick(fields...); kindOf(p) != other {
+			records = append(records, p)
+		}
+	}
+	if len(records) == 0 {
+		if cut != "" {
+			return nil, errors.New(cut)
+		}
+		return nil, fmt.Errorf("%s has no instance of a WMI class that is known", in.Name)
+	}
+	nested, err := inventory.Split(in, records, cut != "", machineOf)
+	if nested != nil || err != nil {
+		return nested, err
+	}
+	updates := evidence.UpdateList{Node: "Source", Usual: evidence.MonthFirst, Cut: cut}
+	listed := false
+	for _, r := range records {
+		from := host.Source{Reader: readerName, Input: in.Name, At: r.At}
+		switch kindOf(r) {
+		case quickFix:
+			listed = true
+			row := evidence.UpdateRow{At: r.At}
+			for _, name := range []string{evidence.ColumnID, evidence.ColumnPack, evidence.ColumnOn} {
+				row.Set(name, r.Str(name))
+			}
+			updates.Rows = append(updates.Rows, row)
+		case operatingSystem:
+			saySystem(r, in, h, from)
+		case computerSystem:
+			inventory.Machine{
+				Name: r.First("DNSHostName", "Name"), Domain: r.First("Domain", "Workgroup"),
+				Arch: r.Str("SystemType"), DomainRole: r.Str("DomainRole"),
+			}.Say(h, in.Rank, from)
+		case product:
+			h.Name.Say(inventory.Name(machineOf(r)), in.Rank, from)
+			inventory.SayProgram(h, r.Str("Name"), r.Str("Version"), r.Str("Vendor"), from)
+		case other:
+		}
+	}
+	if listed {
+		_, err = updates.Say(h, in, readerName)
+	}
+	return nil, err
+}
+
+func parse(text string, in evidence.Input, h *host.Host) (records []inventory.Record, cut string) {
+	if inventory.LooksJSON(text) {
+		return inventory.JSON(text)
+	}
+	if _, _, ok := inventory.Header(evidence.Lines(text), isOurs); ok {
+		rows, bad, within := inventory.CSV(text, isOurs)
+		if bad > 0 {
+			h.Gap(host.Gap{
+				What: "entries", From: host.Source{Reader: readerName, Input: in.Name},
+				Why:  evidence.Count(bad, "line has", "lines have") + " more or fewer values than the header, as commas in names make with wmic",
+				Hint: "PowerShell quotes: Get-WmiObject Win32_Product | Export-Csv products.csv",
+			})
+		}
+		if within {
+			cut = "the file ends within a line"
+		}
+		return rows, cut
+	}
+	if !evidence.Ended(text) {
+		cut = "the file ends within a line"
+	}
+	for _, sep := range []byte{'=', ':'} {
+		records = inventory.Properties(text, sep)
+		for _, r := range records {
+			if classOf(r.Has) != other {
+				return records, cut
+			}
+		}
+	}
+	return nil, cut
+}
+
+// kindOf is the class of a record that was read.
+func kindOf(r inventory.Record) class {
+	if c := classOf(r.Has); c != other {
+		return c
+	}
+	if r.Str("Caption") != "" && r.Str("Version") != "" && inventory.Product(r.Str("Caption")) != "" {
+		return operatingSystem
+	}
+	if r.Has("Node", "Name", "Version") && !r.Has("Caption") {
+		return product
+	}
+	return other
+}
+
+func machineOf(r inventory.Record) string {
+	name := r.First("CSName", "Node", "PSComputerName", "__SERVER", "SystemName")
+	if name == "" && kindOf(r) == computerSystem {
+		name = r.First("DNSHostName", "Name")
+	}
+	return name
+}
+
+func saySystem(r inventory.Record, in evidence.Input, h *host.Host, from host.Source) {
+	from.Taken = r.Time("LocalDateTime").Instant
+	m := inventory.Machine{
+		Name: machineOf(r), Product: r.Str("Caption"), Version: r.Str("Version"), ServicePack: r.Str("CSDVersion"),
+		Arch: r.Str("OSArchitecture"), ProductType: r.Str("ProductType"), SKU: r.Str("OperatingSystemSKU"),
+		Installed: r.Time("InstallDate").Wall, Booted: r.Time("LastBootUpTime").In(r.Str("CurrentTimeZone")),
+	}
+	if m.Version == "" {
+		m.Version = r.Str("BuildNumber")
+	}
+	if id := r.Str("SerialNumber"); len(id) == len("92573-082-2500115-76417") && strings.Count(id, "-") == 3 {
+		m.ProductID = id // the class's name for it
+	}
+	if n, ok := r.Int("ServicePackMajorVersion"); ok && m.ServicePack == "" {
+		if n == 0 {
+			h.ServicePack.Say(host.NoServicePack, in.Rank, from)
+		} else if v, err := winver.Parse("Service Pack " + r.Str("ServicePackMajorVersion")); err == nil {
+			h.ServicePack.Say(v.ServicePack, in.Rank, from)
+		}
+	}
+	m.Say(h, in.Rank, from)
+}
