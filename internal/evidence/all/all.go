@@ -3,8 +3,15 @@ package all
 
 import (
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/computerinfo"
+	"github.com/oldguard/oldguard/internal/evidence/fleet"
 	"github.com/oldguard/oldguard/internal/evidence/hotfix"
+	"github.com/oldguard/oldguard/internal/evidence/lansweeper"
+	"github.com/oldguard/oldguard/internal/evidence/nessus"
+	"github.com/oldguard/oldguard/internal/evidence/osquery"
 	"github.com/oldguard/oldguard/internal/evidence/systeminfo"
+	"github.com/oldguard/oldguard/internal/evidence/wazuh"
+	"github.com/oldguard/oldguard/internal/evidence/wmi"
 	"github.com/oldguard/oldguard/internal/evidence/wmicqfe"
 )
 
@@ -13,9 +20,20 @@ import (
 //
 // systeminfo leads because it alone states version, product and name together; the two
 // update lists come from the same WMI class, wmic without a conversion in between.
+//
+// Then what the machine says of itself through one program, then what an inventory keeps
+// of it at second hand. Those stand before the lists of updates, which state nothing but a
+// name, since the updates in them would look like such a list.
 func Readers() []evidence.Reader {
 	return []evidence.Reader{
 		systeminfo.Reader,
+		computerinfo.Reader,
+		wmi.Reader,
+		osquery.Reader,
+		fleet.Reader,
+		wazuh.Reader,
+		nessus.Reader,
+		lansweeper.Reader,
 		wmicqfe.Reader,
 		hotfix.Reader,
 	}
