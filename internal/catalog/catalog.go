@@ -176,6 +176,20 @@ type LicensingPackage struct {
 	Source     string    `json:"source"`
 }
 
+// Program is a product beside Windows and when its support ends.
+type Program struct {
+	Name string `json:"name"` // SQL Server 2008 R2
+	// Match holds the names of the product in lists of programs, in lower case, where a
+	// star stands for any text; Version is what its version begins with, empty for any.
+	Match   []string `json:"match"`
+	Version string   `json:"version,omitempty"`
+	Ends    Date     `json:"ends"`
+	// Paid is the last day of updates that are paid for; zero where there are none.
+	Paid       Date   `json:"paid,omitempty"`
+	Confidence string `json:"confidence"`
+	Source     string `json:"source"`
+}
+
 // Stream groups updates by how they contain each other.
 type Stream uint8
 
@@ -395,6 +409,9 @@ const (
 	SourceKEV     = "kev"     // exploited vulnerabilities
 	SourceFacts   = "facts"   // lifecycle, programmes, servicing stacks: the tables of this project
 )
+
+// Programs lists the products beside Windows whose end of support is known.
+func (c *Catalog) Programs() []Program { return c.meta.Programs }
 
 // Releases lists the releases, ascending by id.
 func (c *Catalog) Releases() []*Release { return c.meta.Releases }

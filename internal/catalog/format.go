@@ -37,6 +37,7 @@ type frame struct{ Off, Len int64 }
 type meta struct {
 	Sources        []Source
 	Releases       []*Release
+	Programs       []Program
 	ComponentNames []string
 	CVEs           frame
 	Frames         []frame // of the releases, in their order
@@ -51,6 +52,7 @@ type reader struct {
 // Content is everything a catalogue holds, for Write.
 type Content struct {
 	Sources    []Source
+	Programs   []Program
 	Components []string // the first is the empty string: Windows itself
 	CVEs       []CVE
 	Records    []Records // ascending by release id
@@ -62,7 +64,7 @@ func Write(w io.Writer, c Content) error {
 	if err != nil {
 		return err
 	}
-	m := meta{Sources: c.Sources, ComponentNames: c.Components}
+	m := meta{Sources: c.Sources, Programs: c.Programs, ComponentNames: c.Components}
 	var body []byte
 	add := func(raw []byte) frame {
 		off := int64(len(body))

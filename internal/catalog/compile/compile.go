@@ -161,7 +161,7 @@ func (c *compiler) run(dir fs.FS) (catalog.Content, error) {
 	}
 	c.dateAll()
 	hist.Last = c.lastDated(rows)
-	content := catalog.Content{Sources: []catalog.Source{wesng, monthly, hist, kevSrc, c.facts.source}}
+	content := catalog.Content{Sources: []catalog.Source{wesng, monthly, hist, kevSrc, c.facts.source}, Programs: c.facts.programs}
 	if recSrc.ID != "" {
 		content.Sources = append(content.Sources, recSrc)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type facts struct {
 	revisions  []revision
 	traps      []trap
 	components []component
+	programs   []catalog.Program
 	source     catalog.Source
 }
 
@@ -181,6 +183,18 @@ func readFacts(files fs.FS) (f facts, err error) {
 				rel.Components = append(rel.Components, catalog.Component{Name: x.name, Package: x.pkg, Source: x.source})
 			}
 		}
+	})
+	r.each("programs.txt", 7, func(c []string) {
+		p := catalog.Program{
+			Name: c[0], Match: strings.Split(strings.ToLower(c[1]), "|"), Version: opt(c[2]),
+			Ends: r.date(c[3]), Paid: r.date(c[4]), Confidence: c[5], Source: c[6],
+		}
+		for _, m := range p.Match {
+			if _, err := path.Match(m, ""); err != nil {
+				r.fail("name %q: %v", m, err)
+			}
+		}
+		f.programs = append(f.programs, p)
 	})
 	slices.SortFunc(f.releases, func(a, b *release) int { return strings.Compare(a.ID, b.ID) })
 	f.source = catalog.Source{
