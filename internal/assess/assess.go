@@ -179,6 +179,8 @@ type Assessment struct {
 	// product, on ForeverSince; the list of exploited vulnerabilities goes until ForeverUntil.
 	Forever                    []ForeverDay
 	ForeverSince, ForeverUntil catalog.Date
+	// Programs are the products beside Windows whose end of support is known.
+	Programs []ProgramNote
 	// Errors are what logs show, oldest first.
 	Errors  []KnownError
 	Gaps    []host.Gap
@@ -204,6 +206,7 @@ func Assess(h *host.Host, c *catalog.Catalog, p Policy, on time.Time) *Assessmen
 	x := assessor{Assessment: a, cat: c, policy: p}
 	x.support()
 	x.records()
+	x.programs()
 	x.summarise()
 	return a
 }
