@@ -31,9 +31,9 @@ var templates embed.FS
 
 // pages are the templates of HTML and of the letter.
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"where": where, "words": sentence, "style": func() template.CSS { return template.CSS(asset("style.css")) }, // #nosec G203 -- ours
-	"script": func() template.JS { return template.JS(asset("script.js")) }, // #nosec G203 -- ours
-	"policy": policy, "plural": plural, "strip": strip,
+	"style":  func(name string) template.CSS { return template.CSS(asset(name)) }, // #nosec G203 -- ours
+	"script": func(name string) template.JS { return template.JS(asset(name)) },   // #nosec G203 -- ours
+	"policy": policy, "plural": plural, "strip": strip, "where": where, "words": sentence, "clip": clip,
 }).ParseFS(templates, "templates/*.html"))
 
 func asset(name string) string {
@@ -44,14 +44,26 @@ func asset(name string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// policy lets a browser use the style and the script of the page and nothing else.
-func policy() string {
+// policy lets a browser use one style, one script and nothing else.
+func policy(style, script string) string {
 	digest := func(name string) string {
+		if name == "" {
+			return "'none'"
+		}
 		sum := sha256.Sum256([]byte(asset(name)))
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
-	return "default-src 'none'; style-src " + digest("style.css") + "; script-src " + digest("script.js") +
-		"; base-uri 'none'; form-action 'none'"
+	return "default-src 'none'; style-src " + digest(style) + "; script-src " + digest(script) + "; base-uri 'none'; form-action 'none'"
+}
+
+// clip gives the start of a text that has more than n characters.
+func clip(n int, s string) string {
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
 }
 
 // sentence begins with a capital letter.

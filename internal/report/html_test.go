@@ -112,7 +112,7 @@ func TestHTMLEscapes(t *testing.T) {
 	h.Gap(host.Gap{What: evil, Why: evil, Hint: evil, From: src})
 	a := judged(t, h, "2026-02-01")
 	for _, list := range [][]*assess.Assessment{{a}, {a, a}} {
-		for _, format := range []string{"html"} {
+		for _, format := range []string{"html", "letter"} {
 			got := string(written(t, format, Options{}, list...))
 			for _, bad := range []string{"<script>alert", "<img", "\u202e", "\x00", "<!--"} {
 				if i := strings.Index(got, bad); i >= 0 {

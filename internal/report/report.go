@@ -136,6 +136,10 @@ func Formats() []Format {
 			Findings: Open, Open: openXLSX,
 			Doc: "a workbook: machines, missing updates, findings, what is undecided or not known, sources; with --output",
 		},
+		{
+			Name: "letter", Ext: ".html", MIME: "text/html; charset=utf-8", Findings: None, Open: openLetter,
+			Doc: "an exception letter for auditors, to be filled in and signed: a page of paper for each machine",
+		},
 	}
 }
 
