@@ -151,17 +151,21 @@ func sayUpdates(in evidence.Input, h *host.Host, r inventory.Record, cut string)
 			})
 			return
 		}
-		for i, id := range strings.Split(strings.Trim(text, "{}"), ",") {
+		ids := strings.Split(strings.Trim(text, "{}"), ",")
+		if !strings.HasSuffix(text, "}") { // cut; the last may be half a number
+			ids = ids[:len(ids)-1]
+			l.Cut = "the list of updates ends before its end"
+		}
+		for i, id := range ids {
 			id = strings.TrimSpace(id)
 			whole := strings.TrimSuffix(strings.TrimSuffix(id, "..."), "…")
-			if whole != id || !strings.HasSuffix(text, "}") {
+			if whole != id {
 				// $FormatEnumerationLimit is 4: about_Preference_Variables
 				l.Cut = "as text, Get-ComputerInfo shows the first updates only"
 			}
-			if whole == "" || whole == id && i > 0 && !strings.HasSuffix(text, "}") {
-				continue // the end is cut; this may be half a number
+			if whole != "" {
+				l.Rows = append(l.Rows, evidence.UpdateRow{ID: whole, At: r.At + ", OsHotFixes " + strconv.Itoa(i+1)})
 			}
-			l.Rows = append(l.Rows, evidence.UpdateRow{ID: whole, At: r.At + ", OsHotFixes " + strconv.Itoa(i+1)})
 		}
 	}
 	_, _ = l.Say(h, in, readerName) // one machine: nothing nested, no error
