@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/oldguard/oldguard/winver"
@@ -37,6 +38,17 @@ func (s PackageState) String() string {
 
 // MarshalText writes what String gives.
 func (s PackageState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what String gives.
+func (s *PackageState) UnmarshalText(text []byte) error {
+	for i, name := range packageStates {
+		if name == string(text) {
+			*s = PackageState(i) // #nosec G115 -- an index of a short table
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no package state", text)
+}
 
 // InEffect reports whether the package's files are the ones the system runs.
 func (s PackageState) InEffect() bool {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -30,6 +31,17 @@ func (t Tri) String() string {
 
 // MarshalText writes what String gives.
 func (t Tri) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what String gives.
+func (t *Tri) UnmarshalText(text []byte) error {
+	for _, v := range []Tri{Unknown, Yes, No} {
+		if v.String() == string(text) {
+			*t = v
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is neither yes, no nor unknown", text)
+}
 
 // Listing is one source's list of members, and whether the source listed every one.
 type Listing struct {
