@@ -27,8 +27,12 @@ type Document struct {
 	Sources  []DataSource `json:"sources"`
 	Host     Host         `json:"host"`
 	Support  Support      `json:"support"`
+	ESU      []Ready      `json:"esu_readiness"`
+	Forever  ForeverDays  `json:"forever_days"`
 	Updates  Updates      `json:"updates"`
 	Findings []Finding    `json:"findings"`
+	Programs []Program    `json:"programs"`
+	Errors   []LogError   `json:"log_errors"`
 	Gaps     []Gap        `json:"gaps"`
 	Summary  Summary      `json:"summary"`
 }
@@ -61,6 +65,42 @@ type Host struct {
 	MachineID    Fact[string]       `json:"machine_id"`
 	Installed    Fact[localTime]    `json:"installed"`
 	Booted       Fact[localTime]    `json:"booted"`
+	Packages     Packages           `json:"packages"`
+	Restart      Restart            `json:"restart"`
+	Licences     []Licence          `json:"licences"`
+}
+
+// Packages is what component servicing says of its packages: how many are in which state,
+// none where no evidence shows them, and those that wait or failed.
+type Packages struct {
+	States map[string]int `json:"states"`
+	Open   []Package      `json:"open"`
+}
+
+// Package is one package of component servicing.
+type Package struct {
+	Name      string     `json:"name"`
+	KB        *winver.KB `json:"kb"`
+	State     string     `json:"state"`
+	Installed *localTime `json:"installed"`
+	Client    string     `json:"client"`
+	Source    Source     `json:"source"`
+}
+
+// Restart says whether the machine waits for a restart; Pending is null where that is not
+// known.
+type Restart struct {
+	Pending *bool    `json:"pending"`
+	Because []Reason `json:"because"`
+}
+
+// Licence is a product of Software Licensing.
+type Licence struct {
+	ActivationID string `json:"activation_id"`
+	Name         string `json:"name"`
+	PartialKey   string `json:"partial_key"`
+	Status       string `json:"status"`
+	Source       Source `json:"source"`
 }
 
 // Fact is a value with everybody who states one. Value is null where none is known.
@@ -111,6 +151,55 @@ type Programme struct {
 	Eligibility string `json:"eligibility"`
 	Confidence  string `json:"confidence"`
 	Source      string `json:"source"`
+}
+
+// Ready is one of the things that an extended update needs: yes, no or unknown.
+type Ready struct {
+	ID      string   `json:"id"`
+	Name    string   `json:"name"`
+	State   string   `json:"state"`
+	Because []Reason `json:"because"`
+	Hint    string   `json:"hint"`
+}
+
+// ForeverDays are what has been exploited on successors since the last update of this
+// product, as far as the list of exploited vulnerabilities goes. Since is null where that
+// question does not arise, since the product may still get updates.
+type ForeverDays struct {
+	Since           date         `json:"since"`
+	KnownUntil      date         `json:"known_until"`
+	Vulnerabilities []ForeverDay `json:"vulnerabilities"`
+}
+
+// ForeverDay is a vulnerability for which no fix will come.
+type ForeverDay struct {
+	CVE        string   `json:"cve"`
+	Component  string   `json:"component"`
+	KEVSince   date     `json:"kev_since"`
+	Ransomware bool     `json:"ransomware"`
+	Fixed      date     `json:"fixed"`
+	On         []string `json:"on"`
+	Confidence string   `json:"confidence"`
+	Because    []Reason `json:"because"`
+}
+
+// Program is a product beside Windows whose end of support is known. It changes no verdict.
+type Program struct {
+	Product string   `json:"product"`
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	Ends    date     `json:"ends"`
+	Paid    date     `json:"paid_until"`
+	Over    bool     `json:"over"`
+	Because []Reason `json:"because"`
+}
+
+// LogError is an error that a log shows.
+type LogError struct {
+	Code   string     `json:"code"`
+	Text   string     `json:"text"`
+	On     *localTime `json:"on"`
+	Source Source     `json:"source"`
 }
 
 // Updates is how the machine stands to what was published.
@@ -212,8 +301,9 @@ func local(t time.Time) localTime { return localTime(t.Format("2006-01-02T15:04:
 func New(a *assess.Assessment, f Findings) *Document {
 	return &Document{
 		Schema: schemaAssessment, AsOf: a.AsOf,
-		Sources: sourcesOf(a), Host: hostOf(a), Support: supportOf(&a.Support), Updates: updatesOf(&a.Updates),
-		Findings: each(f.of(a), findingOf), Gaps: each(a.Gaps, gapOf), Summary: summaryOf(a),
+		Sources: sourcesOf(a), Host: hostOf(a), Support: supportOf(&a.Support), ESU: each(a.ESU, readyOf), Forever: foreverOf(a), Updates: updatesOf(&a.Updates),
+		Findings: each(f.of(a), findingOf), Programs: each(a.Programs, programOf),
+		Errors: each(a.Errors, knownErrorOf), Gaps: each(a.Gaps, gapOf), Summary: summaryOf(a),
 	}
 }
 
@@ -264,6 +354,7 @@ func hostOf(a *assess.Assessment) Host {
 		Role:        fact(h.Role, func(r host.Role) string { return string(r) }),
 		Language:    same(h.Language), ProductID: same(h.ProductID), MachineID: same(h.MachineID),
 		Installed: fact(h.Installed, local), Booted: fact(h.Booted, local),
+		Packages: packagesOf(h), Restart: restartOf(h), Licences: each(h.Licences, licenceOf),
 	}
 	if a.BuildInferred {
 		out.Build.Value, out.Build.Inferred = &a.Build, true
@@ -273,6 +364,73 @@ func hostOf(a *assess.Assessment) Host {
 	}
 	out.Release = releaseOf(h, a.Identity)
 	return out
+}
+
+// packagesOf counts the packages by state and names those that wait or failed.
+func packagesOf(h *host.Host) Packages {
+	out := Packages{States: map[string]int{}, Open: []Package{}}
+	for _, p := range h.Packages {
+		out.States[p.State.String()]++
+		if waits(p.State) {
+			out.Open = append(out.Open, packageOf(p))
+		}
+	}
+	return out
+}
+
+// waits reports whether a package is neither there nor gone.
+func waits(s host.PackageState) bool {
+	return s == host.PackagePending || s == host.PackageBroken || s == host.PackageUninstalled || s == host.PackagePartly
+}
+
+func packageOf(p host.Package) Package {
+	return Package{p.Name, known(p.KB), p.State.String(), localOrNull(p.Installed), p.Client, sourceOf(p.From)}
+}
+
+func localOrNull(t time.Time) *localTime {
+	if t.IsZero() {
+		return nil
+	}
+	l := local(t)
+	return &l
+}
+
+func restartOf(h *host.Host) Restart {
+	out := Restart{Because: reasons(h.Restart)}
+	if pending := len(h.Restart) > 0; pending || h.RestartChecked.Or(false) {
+		out.Pending = &pending
+	}
+	return out
+}
+
+func licenceOf(l host.Licence) Licence {
+	return Licence{l.ActivationID, l.Name, l.PartialKey, l.Status.String(), sourceOf(l.From)}
+}
+
+func readyOf(r assess.Ready) Ready {
+	return Ready{r.ID, r.Name, r.State.String(), reasons([]host.Reason{r.Because}), r.Hint}
+}
+
+func foreverOf(a *assess.Assessment) ForeverDays {
+	return ForeverDays{
+		Since: date(a.ForeverSince), KnownUntil: date(a.ForeverUntil),
+		Vulnerabilities: each(a.Forever, func(d assess.ForeverDay) ForeverDay {
+			return ForeverDay{
+				CVE: d.CVE, Component: d.Area, KEVSince: date(d.KEVSince), Ransomware: d.Ransomware, Fixed: date(d.Fixed),
+				On: each(d.On, func(s string) string { return s }), Confidence: d.Confidence, Because: reasons([]host.Reason{d.Because}),
+			}
+		}),
+	}
+}
+
+func programOf(n assess.ProgramNote) Program {
+	return Program{n.Product, n.Name, n.Version, date(n.Ends), date(n.Paid), n.Over, reasons(n.Because)}
+}
+
+func knownErrorOf(e assess.KnownError) LogError { return logErrorOf(e.LogError) }
+
+func logErrorOf(e host.LogError) LogError {
+	return LogError{e.Code, e.Text, localOrNull(e.On), sourceOf(e.From)}
 }
 
 // releaseOf gives the release with the sources it was concluded from. It is disputed if one

@@ -28,11 +28,15 @@ func appendDocument(a *assess.Assessment, f Findings, layout string) ([]byte, er
 	e.member("sources", sourcesOf(a))
 	e.member("host", hostOf(a))
 	e.member("support", supportOf(&a.Support))
+	e.member("esu_readiness", each(a.ESU, readyOf))
+	e.member("forever_days", foreverOf(a))
 	e.raw(layout + `"updates":`)
 	e.updates(&a.Updates)
 	e.raw("," + layout)
 	array(&e, "findings", list, e.finding)
 	e.raw(",")
+	e.member("programs", each(a.Programs, programOf))
+	e.member("log_errors", each(a.Errors, knownErrorOf))
 	e.member("gaps", each(a.Gaps, gapOf))
 	e.member("summary", summaryOf(a))
 	e.b[len(e.b)-1] = '}' // in the place of the last comma
@@ -44,6 +48,32 @@ type encoder struct {
 	b      []byte
 	layout string
 	err    error
+	// Thousands of findings share a few hundred reasons, needs and lists of sources, each
+	// the same slice: its bytes are written once and copied from where they stand.
+	reason map[*host.Reason]stretch
+	need   map[*assess.Need]stretch
+	source map[*host.Source]stretch
+}
+
+// stretch is where the bytes of a list of n members stand.
+type stretch struct{ n, from, to int }
+
+// once appends what write appends for a list, which it calls once for each list.
+func once[T any](e *encoder, memo *map[*T]stretch, list []T, write func([]T)) {
+	if len(list) == 0 {
+		e.raw("[]")
+		return
+	}
+	if s, ok := (*memo)[&list[0]]; ok && s.n == len(list) {
+		e.b = append(e.b, e.b[s.from:s.to]...)
+		return
+	}
+	from := len(e.b)
+	write(list)
+	if *memo == nil {
+		*memo = map[*T]stretch{}
+	}
+	(*memo)[&list[0]] = stretch{len(list), from, len(e.b)}
 }
 
 func (e *encoder) raw(s string) { e.b = append(e.b, s...) }
@@ -198,7 +228,9 @@ func (e *encoder) finding(f *assess.Finding) {
 	e.raw("}")
 }
 
-func (e *encoder) needs(list []assess.Need) {
+func (e *encoder) needs(list []assess.Need) { once(e, &e.need, list, e.writeNeeds) }
+
+func (e *encoder) writeNeeds(list []assess.Need) {
 	e.raw("[")
 	for i := range list {
 		if i > 0 {
@@ -223,7 +255,9 @@ func (e *encoder) needs(list []assess.Need) {
 	e.raw("]")
 }
 
-func (e *encoder) reasons(list []host.Reason) {
+func (e *encoder) reasons(list []host.Reason) { once(e, &e.reason, list, e.writeReasons) }
+
+func (e *encoder) writeReasons(list []host.Reason) {
 	e.raw("[")
 	for i := range list {
 		if i > 0 {
@@ -231,25 +265,31 @@ func (e *encoder) reasons(list []host.Reason) {
 		}
 		e.raw(`{"text":`)
 		e.string(list[i].Text)
-		e.raw(`,"sources":[`)
-		for j := range list[i].From {
-			if j > 0 {
-				e.b = append(e.b, ',')
-			}
-			s := sourceOf(list[i].From[j])
-			e.raw(`{"reader":`)
-			e.string(s.Reader)
-			e.raw(`,"input":`)
-			e.string(s.Input)
-			e.raw(`,"at":`)
-			e.string(s.At)
-			if s.Taken != "" {
-				e.raw(`,"taken":`)
-				e.string(s.Taken)
-			}
-			e.raw("}")
+		e.raw(`,"sources":`)
+		once(e, &e.source, list[i].From, e.writeSources)
+		e.raw("}")
+	}
+	e.raw("]")
+}
+
+func (e *encoder) writeSources(list []host.Source) {
+	e.raw("[")
+	for i := range list {
+		if i > 0 {
+			e.b = append(e.b, ',')
 		}
-		e.raw("]}")
+		s := sourceOf(list[i])
+		e.raw(`{"reader":`)
+		e.string(s.Reader)
+		e.raw(`,"input":`)
+		e.string(s.Input)
+		e.raw(`,"at":`)
+		e.string(s.At)
+		if s.Taken != "" {
+			e.raw(`,"taken":`)
+			e.string(s.Taken)
+		}
+		e.raw("}")
 	}
 	e.raw("]")
 }

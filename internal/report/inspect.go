@@ -1,8 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/oldguard/oldguard/internal/assess"
@@ -18,7 +22,21 @@ type Inspection struct {
 	Because []Reason `json:"because"` // of the release; or why it is not known
 	Lists   []List   `json:"lists"`
 	Updates []Listed `json:"updates"`
-	Gaps    []Gap    `json:"gaps"`
+	// Packages are all packages of component servicing; Host.Packages counts them.
+	Packages      []Package   `json:"packages"`
+	LicencesWhole bool        `json:"licences_whole"` // a source listed every one
+	Programs      []Installed `json:"programs"`
+	ProgramsWhole bool        `json:"programs_whole"` // a source listed every one
+	Errors        []LogError  `json:"log_errors"`
+	Gaps          []Gap       `json:"gaps"`
+}
+
+// Installed is an installed program.
+type Installed struct {
+	Name      string `json:"name"`
+	Version   string `json:"version"`
+	Publisher string `json:"publisher"`
+	Source    Source `json:"source"`
 }
 
 // List is what a source says about its list of updates as a whole.
@@ -56,7 +74,10 @@ func inspection(a *assess.Assessment) *Inspection {
 			}
 			return out
 		}),
-		Gaps: each(h.Gaps, gapOf),
+		Packages: each(h.Packages, packageOf), LicencesWhole: h.LicencesWhole.Or(false),
+		Programs:      each(h.Programs, func(p host.Program) Installed { return Installed{p.Name, p.Version, p.Publisher, sourceOf(p.From)} }),
+		ProgramsWhole: h.ProgramsWhole.Or(false),
+		Errors:        each(h.Errors, logErrorOf), Gaps: each(h.Gaps, gapOf),
 	}
 }
 
@@ -87,6 +108,14 @@ func (o inspectionText) prepare(a *assess.Assessment) (Part, error) {
 	forEachFact(h, t.fact)
 	t.follows(a)
 	t.lists(h)
+	t.packages(h)
+	t.restart(h)
+	t.licences(h)
+	t.programs(h)
+	t.errors(h.Errors)
+	if len(h.Gaps) > 0 {
+		t.title("What could not be read")
+	}
 	for _, g := range h.Gaps {
 		t.gap(gapOf(g))
 	}
@@ -132,5 +161,92 @@ func (t *printer) lists(h *host.Host) {
 	}
 	if h.Updates.Len() > 0 {
 		t.para(plain, "  ", kbs(h.Updates.All()))
+	}
+}
+
+// packages counts the packages by state and names those that wait or failed.
+func (t *printer) packages(h *host.Host) {
+	if len(h.Packages) == 0 {
+		return
+	}
+	t.title("Packages of component servicing: %d", len(h.Packages))
+	p := packagesOf(h)
+	var counts []string
+	for _, s := range slices.Sorted(maps.Keys(p.States)) {
+		counts = append(counts, fmt.Sprintf("%d %s", p.States[s], s))
+	}
+	t.para(plain, "  ", strings.Join(counts, ", "))
+	for _, o := range p.Open {
+		t.para(amber, "  - ", o.Name+": "+o.State)
+		t.para(faint, "    ", where(o.Source))
+	}
+}
+
+func (t *printer) restart(h *host.Host) {
+	r := restartOf(h)
+	if r.Pending == nil {
+		return
+	}
+	if !*r.Pending {
+		t.title("No restart is pending")
+		for _, c := range h.RestartChecked.Claims() {
+			t.para(faint, "  ", where(sourceOf(c.From)))
+		}
+		return
+	}
+	t.title("A restart is pending")
+	for _, b := range r.Because {
+		t.para(amber, "  - ", b.Text)
+		for _, s := range b.Sources {
+			t.para(faint, "    ", where(s))
+		}
+	}
+}
+
+// licences names the products that have a key or are more than unlicensed; Software
+// Licensing lists dozens that nobody asked for.
+func (t *printer) licences(h *host.Host) {
+	if len(h.Licences) == 0 {
+		return
+	}
+	t.title("Licences: %s", plural(len(h.Licences), "product"))
+	idle := 0
+	for _, l := range h.Licences {
+		if l.PartialKey == "" && (l.Status == host.Unlicensed || l.Status == host.LicenceUnknown) {
+			idle++
+			continue
+		}
+		text := cmp.Or(l.Name, "name not known") + ": " + l.Status.String()
+		if l.PartialKey != "" {
+			text += ", key ending in " + l.PartialKey
+		}
+		if l.ActivationID != "" {
+			text += ", activation id " + l.ActivationID
+		}
+		t.para(plain, "  - ", text)
+		t.para(faint, "    ", where(sourceOf(l.From)))
+	}
+	if idle > 0 {
+		t.para(faint, "  ", plural(idle, "product")+" without a key")
+	}
+	if !h.LicencesWhole.Or(false) {
+		t.para(faint, "  ", "the list may lack some: slmgr.vbs /dlv all shows every one")
+	}
+}
+
+func (t *printer) programs(h *host.Host) {
+	if len(h.Programs) == 0 {
+		return
+	}
+	t.title("Programs: %d", len(h.Programs))
+	for _, p := range h.Programs {
+		text := p.Name
+		if p.Version != "" {
+			text += " " + p.Version
+		}
+		if p.Publisher != "" {
+			text += " (" + p.Publisher + ")"
+		}
+		t.para(plain, "  - ", text)
 	}
 }

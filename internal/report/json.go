@@ -53,7 +53,7 @@ func enclose(w io.Writer, o Options, schema, list string, prepare func(*assess.A
 // Prepare encodes one document with a line end.
 func (j *jsonWriter) Prepare(a *assess.Assessment) (Part, error) {
 	b, err := j.prepare(a)
-	return Part{Body: append(b, '\n')}, err
+	return Part{Body: append(b, '\n'), Level: a.Level(), Unread: Unread(a)}, err
 }
 
 // Write writes one document.

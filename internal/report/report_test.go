@@ -54,7 +54,7 @@ func assessedHost(tb testing.TB, h *host.Host, day string) *assess.Assessment {
 // cases are the machines that tests write.
 func cases(tb testing.TB) map[string]*assess.Assessment {
 	tb.Helper()
-	out := map[string]*assess.Assessment{"nothing_known": assessedHost(tb, &host.Host{}, "2026-02-01"), "hostile": assessedHost(tb, hostile(), "2026-02-01")}
+	out := map[string]*assess.Assessment{"nothing_known": assessedHost(tb, &host.Host{}, "2026-02-01"), "hostile": assessedHost(tb, hostile(), "2026-02-01"), "servicing": assessedHost(tb, servicing(), "2026-02-01"), "long_gone": assessedHost(tb, longGone(), "2026-02-01")}
 	for _, name := range []string{"fs01", "fs02", "app03"} {
 		out[name] = assessed(tb, filepath.Join("../../examples", name), "2026-02-01")
 	}
@@ -78,6 +78,52 @@ func hostile() *host.Host {
 	h.BuildLab.Say(nasty, 1, src)
 	h.Updates.List(host.Listing{From: src, Why: nasty, Announced: -1})
 	h.Gap(host.Gap{What: nasty, From: src, Why: nasty, Hint: nasty})
+	return h
+}
+
+// longGone is a machine whose last update came years before the list of exploited
+// vulnerabilities ends.
+func longGone() *host.Host {
+	h := new(host.Host)
+	src := host.Source{Reader: "systeminfo", Input: "kiosk.txt", At: "line 3"}
+	h.Name.Say("KIOSK", 1, src)
+	h.Product.Say("Microsoft Windows Vista Business", 1, src)
+	h.Installation.Say(host.Client, 1, src)
+	h.Arch.Say(winver.X86, 1, src)
+	h.Build.Say(winver.Build{Major: 6, Number: 6002}, 1, src)
+	return h
+}
+
+// servicing is a machine of which packages, licences, programs and logs are known.
+func servicing() *host.Host {
+	h := new(host.Host)
+	at := func(reader, input, place string) host.Source {
+		return host.Source{Reader: reader, Input: input, At: place}
+	}
+	reg, lic, log := at("regexport", "web01.reg", `HKLM\SOFTWARE`), at("slmgr", "dlv.txt", "line 4"), at("cbslog", "CBS.log", "line 1207")
+	h.Name.Say("WEB01", 1, reg)
+	h.Arch.Say(winver.X86, 1, reg)
+	h.Build.Say(winver.Build{Major: 6, Number: 6003, Revision: 20555, HasRevision: true}, 1, reg)
+	h.Role.Say(host.DomainController, 1, reg)
+	for kb, s := range map[winver.KB]host.PackageState{4493730: host.PackageInstalled, 4534303: host.PackagePending, 4474419: host.PackageBroken} {
+		name := fmt.Sprintf("Package_for_%s~31bf3856ad364e35~x86~~6.0.1.0", kb)
+		h.Packages = append(h.Packages, host.Package{Name: name, KB: kb, State: s, Client: "WindowsUpdateAgent", From: reg})
+	}
+	slices.SortFunc(h.Packages, func(a, b host.Package) int { return strings.Compare(a.Name, b.Name) })
+	h.Updates.Add(4493730, reg)
+	h.Updates.List(host.Listing{From: reg, Whole: true, Scope: "cbs", Why: "lists 3 packages with their states", Announced: -1, Printed: 3})
+	h.RestartChecked.Say(true, 1, reg)
+	h.Restart = []host.Reason{{Text: "Session Manager holds files to be renamed at the next start", From: []host.Source{reg}}}
+	h.Licences = []host.Licence{
+		{ActivationID: "00000000-0000-0000-0000-000000000001", Name: "Windows Server(R), ServerStandard edition", PartialKey: "ABCDE", Status: host.Licensed, From: lic},
+		{Name: "Windows Server(R), ServerWeb edition", Status: host.Unlicensed, From: lic},
+	}
+	h.LicencesWhole.Say(true, 1, lic)
+	h.Programs = []host.Program{{Name: "Example Backup", Version: "9.1", Publisher: "Example Corp.", From: reg}, {Name: "Microsoft SQL Server 2008 (64-bit)", From: reg}}
+	day := time.Date(2020, 2, 12, 3, 0, 0, 0, time.UTC)
+	for i, code := range []string{"0x800f0982", "0x80070661", "0x800f0982"} {
+		h.Errors = append(h.Errors, host.LogError{Code: code, Text: "Failed to install the package [HRESULT = " + code + "]", On: day.AddDate(0, 0, i), From: log})
+	}
 	return h
 }
 

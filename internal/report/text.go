@@ -106,7 +106,8 @@ func (t *textWriter) Close() error {
 func Unread(a *assess.Assessment) bool {
 	h := a.Host
 	return len(h.Gaps) > 0 && !h.Name.Known() && !h.Build.Known() && !h.Product.Known() &&
-		h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0
+		h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0 &&
+		len(h.Packages)+len(h.Licences)+len(h.Programs)+len(h.Errors)+len(h.Restart) == 0
 }
 
 // text prints one machine.
@@ -130,10 +131,13 @@ func (t text) full(a *assess.Assessment) {
 		t.para(plain, "  - ", n)
 	}
 	t.support(a)
+	t.readiness(a)
 	t.behind(a)
 	t.findings(a)
+	t.forever(a)
 	t.missing(a)
 	t.undecided(a)
+	t.errors(a.Host.Errors)
 	t.gaps(a)
 	t.sources(a)
 }
@@ -223,6 +227,18 @@ func inputs(h *host.Host) (out []string) {
 	}
 	for _, l := range h.Updates.Listings() {
 		add(l.From)
+	}
+	for i := range h.Packages {
+		add(h.Packages[i].From)
+	}
+	for i := range h.Licences {
+		add(h.Licences[i].From)
+	}
+	for i := range h.Programs {
+		add(h.Programs[i].From)
+	}
+	for i := range h.Errors {
+		add(h.Errors[i].From)
 	}
 	if len(out) == 0 {
 		for _, kb := range h.Updates.All() {
@@ -337,6 +353,118 @@ func (t text) behind(a *assess.Assessment) {
 	if s.Affected+s.Unfixable > 0 {
 		t.para(plain, "  ", fmt.Sprintf("Of the affected, %d are known to be exploited, %d of them by ransomware; %d are rated critical.",
 			s.Exploited, s.Ransomware, s.CriticalAffected))
+	}
+}
+
+// readiness says what an extended update would need, each for itself, where support is over.
+func (t text) readiness(a *assess.Assessment) {
+	if len(a.ESU) == 0 || a.Support.State != assess.Over && a.Support.State != assess.Programmes {
+		return
+	}
+	t.title("ESU readiness")
+	for _, r := range a.ESU {
+		look, word := plain, "Unknown"
+		switch r.State {
+		case host.Yes:
+			word = "Yes"
+		case host.No:
+			look, word = amber, "No"
+		case host.Unknown:
+		}
+		t.para(look, fmt.Sprintf("  %-23s%-9s", r.Name, word), r.Because.Text)
+		if r.Hint != "" {
+			t.para(faint, "    ", "this would tell: "+r.Hint)
+		}
+	}
+}
+
+// topForever is how many vulnerabilities without a fix to come are named.
+const topForever = 10
+
+// forever names what has been exploited on successors since the last update.
+func (t text) forever(a *assess.Assessment) {
+	since, until := a.ForeverSince, a.ForeverUntil
+	if since == 0 {
+		return
+	}
+	t.title("Exploited on successors since its last update")
+	if until <= since {
+		t.para(plain, "  ", fmt.Sprintf("Not known: the list of exploited vulnerabilities ends on %s, its last update came on %s.", until, since))
+		return
+	}
+	span := fmt.Sprintf("between its last update, of %s, and %s, where the list of exploited vulnerabilities ends", since, until)
+	if len(a.Forever) == 0 {
+		t.para(plain, "  ", "The list names none "+span+".")
+		return
+	}
+	likely, ransom := 0, 0
+	for i := range a.Forever {
+		if a.Forever[i].Confidence == "likely" {
+			likely++
+		}
+		if a.Forever[i].Ransomware {
+			ransom++
+		}
+	}
+	t.para(plain, "  ", fmt.Sprintf("%s %s. No fix will come, and no record says whether it is affected: %d likely, since it had fixes in the same part of Windows before, %d possibly. %d of them are used by ransomware (r).",
+		plural(len(a.Forever), "vulnerability"), span, likely, len(a.Forever)-likely, ransom))
+	t.line()
+	t.line(t.styled(faint, "  CVE             affected   exploited since  part of Windows"))
+	for _, d := range a.Forever[:min(topForever, len(a.Forever))] {
+		part, mark := cmp.Or(d.Area, "not known"), d.KEVSince.String()
+		if d.Ransomware {
+			mark += " (r)"
+		}
+		t.line("  ", clean(fmt.Sprintf("%-14s  %-9s  %-15s  %s", d.CVE, d.Confidence, mark, part)))
+	}
+	if n := len(a.Forever) - topForever; n > 0 {
+		t.para(faint, "  ", fmt.Sprintf("and %d more: --format json lists all", n))
+	}
+}
+
+// maxErrors is how many errors of logs are shown, the newest.
+const maxErrors = 10
+
+// errors shows what logs say went wrong, each error once with its last time.
+func (t *printer) errors(list []host.LogError) {
+	if len(list) == 0 {
+		return
+	}
+	type seen struct {
+		host.LogError
+		n int
+	}
+	var once []seen
+	for _, e := range slices.SortedStableFunc(slices.Values(list), func(a, b host.LogError) int { return b.On.Compare(a.On) }) {
+		i := slices.IndexFunc(once, func(s seen) bool { return s.Code == e.Code && (e.Code != "" || s.Text == e.Text) })
+		if i < 0 {
+			once = append(once, seen{e, 1})
+			continue
+		}
+		once[i].n++
+	}
+	t.title("Seen in logs")
+	for _, e := range once[:min(maxErrors, len(once))] {
+		text := e.Text
+		if e.Code != "" && !strings.Contains(text, e.Code) {
+			text = strings.TrimSpace(e.Code + " " + text)
+		}
+		switch {
+		case !e.On.IsZero() && e.n > 1:
+			text = fmt.Sprintf("%s, and %s before: %s", minute(e.On), plural(e.n-1, "time"), text)
+		case !e.On.IsZero():
+			text = minute(e.On) + ": " + text
+		case e.n > 1:
+			text = plural(e.n, "time") + ": " + text
+		}
+		t.para(plain, "  - ", text)
+		t.para(faint, "    ", where(sourceOf(e.From)))
+		if e.Code != "" {
+			t.para(faint, "    ", "what it means: oldguard explain "+e.Code)
+		}
+	}
+	if n := len(once) - maxErrors; n > 0 {
+		t.para(faint, "  ", fmt.Sprintf("and %d others before; oldguard inspect --format json lists all", n))
 	}
 }
 
