@@ -3,13 +3,19 @@ package all
 
 import (
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/cbslog"
 	"github.com/oldguard/oldguard/internal/evidence/computerinfo"
+	"github.com/oldguard/oldguard/internal/evidence/dism"
 	"github.com/oldguard/oldguard/internal/evidence/fleet"
 	"github.com/oldguard/oldguard/internal/evidence/hotfix"
+	"github.com/oldguard/oldguard/internal/evidence/kblist"
 	"github.com/oldguard/oldguard/internal/evidence/lansweeper"
 	"github.com/oldguard/oldguard/internal/evidence/nessus"
 	"github.com/oldguard/oldguard/internal/evidence/osquery"
+	"github.com/oldguard/oldguard/internal/evidence/regexport"
+	"github.com/oldguard/oldguard/internal/evidence/slmgr"
 	"github.com/oldguard/oldguard/internal/evidence/systeminfo"
+	"github.com/oldguard/oldguard/internal/evidence/ver"
 	"github.com/oldguard/oldguard/internal/evidence/wazuh"
 	"github.com/oldguard/oldguard/internal/evidence/wmi"
 	"github.com/oldguard/oldguard/internal/evidence/wmicqfe"
@@ -23,11 +29,14 @@ import (
 //
 // Then what the machine says of itself through one program, then what an inventory keeps
 // of it at second hand. Those stand before the lists of updates, which state nothing but a
-// name, since the updates in them would look like such a list.
+// name, since the updates in them would look like such a list. Last come those that say
+// little: a log, licences, a bare version, and what a person wrote down.
 func Readers() []evidence.Reader {
 	return []evidence.Reader{
 		systeminfo.Reader,
 		computerinfo.Reader,
+		regexport.Reader,
+		dism.Reader,
 		wmi.Reader,
 		osquery.Reader,
 		fleet.Reader,
@@ -36,5 +45,9 @@ func Readers() []evidence.Reader {
 		lansweeper.Reader,
 		wmicqfe.Reader,
 		hotfix.Reader,
+		cbslog.Reader,
+		slmgr.Reader,
+		ver.Reader,
+		kblist.Reader,
 	}
 }

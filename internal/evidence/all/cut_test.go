@@ -22,6 +22,10 @@ func TestCutAnywhere(t *testing.T) {
 		"../systeminfo/testdata/csv/systeminfo.csv", "../systeminfo/testdata/table/systeminfo.txt", "../systeminfo/testdata/german_cp850/systeminfo.txt",
 		"../wmicqfe/testdata/table_utf16/qfe.txt", "../wmicqfe/testdata/list/qfe.txt", "../wmicqfe/testdata/column_only/ids.txt",
 		"../hotfix/testdata/csv/hotfix.csv", "../hotfix/testdata/list_french/hotfix.txt", "../hotfix/testdata/json_powershell_5/hotfix.json",
+		"../computerinfo/testdata/json_powershell_5_utf16/computerinfo.json", "../computerinfo/testdata/list_three_updates/computerinfo.txt",
+		"../wmi/testdata/json_system_and_updates/machine.json", "../osquery/testdata/osqueryi_pasted/osquery.txt",
+		"../regexport/testdata/packages_small/packages.reg", "../regexport/testdata/query_packages_whole/packages.txt",
+		"../dism/testdata/list/packages.txt", "../dism/testdata/server_2016/packages.txt", "../kblist/testdata/complete/kbs.txt",
 	} {
 		t.Run(strings.ReplaceAll(strings.TrimPrefix(file, "../"), "/", "_"), func(t *testing.T) {
 			b, err := os.ReadFile(filepath.FromSlash(file))

@@ -30,7 +30,7 @@ const maxIdentity = 255
 func Parse(s string) (id Identity, ok bool) {
 	parts := strings.Split(s, "~")
 	if len(s) > maxIdentity || len(parts) != 5 || parts[0] == "" || len(parts[1]) != 16 || !hexadecimal(parts[1]) ||
-		strings.ContainsAny(s, " \t\"\\<>|:") {
+		parts[4] == "" || strings.Trim(parts[4], "0123456789.") != "" || strings.ContainsAny(s, " \t\"\\<>|:") {
 		return id, false
 	}
 	id = Identity{Name: parts[0], Version: parts[4], KB: kbOf(parts[0])}
@@ -194,6 +194,9 @@ func (l List) explain(h *host.Host, pending, removed, broken names) {
 func (l List) list(h *host.Host, staged, nameless, unknown names) {
 	list := host.Listing{From: l.From, Scope: evidence.ScopeCBS, Announced: -1, Printed: len(l.Packages)}
 	why := "shows " + evidence.Count(len(l.Packages), "package", "packages")
+	if unknown.n == 0 {
+		why += ", each with its state"
+	}
 	if staged.n > 0 {
 		why += "; staged and not in effect: " + staged.String()
 	}
@@ -209,7 +212,7 @@ func (l List) list(h *host.Host, staged, nameless, unknown names) {
 		h.Updates.List(list)
 		return // nothing is wrong with the list: no gap
 	default:
-		list.Whole, list.Why = true, why+", each with its state"
+		list.Whole, list.Why = true, why
 		h.Updates.List(list)
 		return
 	}

@@ -25,6 +25,7 @@ func TestParse(t *testing.T) {
 		{"no_kb", "Package_for_RollupFix" + token + "14393.2273.1.9", cbs.Identity{"Package_for_RollupFix", winver.AMD64, "14393.2273.1.9", 0}},
 		{"no_kb_but_its_letters", "Microsoft-Windows-KBD-Package" + token + "6.0.6001.18000", cbs.Identity{"Microsoft-Windows-KBD-Package", winver.AMD64, "6.0.6001.18000", 0}},
 		{"no_identity", "Package_for_KB4474419", cbs.Identity{}},
+		{"file", "Package_for_KB4474419" + token + "6.0.4.0.mum", cbs.Identity{}},
 		{"spaces", "Package for KB4474419" + token + "6.0.4.0", cbs.Identity{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

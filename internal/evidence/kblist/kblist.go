@@ -67,6 +67,12 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	var odd evidence.Oddities
 	complete := false
 	lines := evidence.Lines(text)
+	// What the file ends with may be half of a number, if no line end is behind it and
+	// today's seven digits are not there.
+	cut := text[strings.LastIndexAny(text, " \t,;\r\n")+1:]
+	if len(strings.TrimLeft(cut, "KkBb")) >= 7 {
+		cut = ""
+	}
 	for i, line := range lines {
 		from := host.Source{Reader: readerName, Input: in.Name, At: "line " + strconv.Itoa(i+1)}
 		words, comment := split(line)
@@ -80,7 +86,7 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 		}
 		for _, w := range words {
 			kb, ok := evidence.UpdateID(w)
-			if !ok {
+			if !ok || cut == w && i == len(lines)-1 {
 				odd.Add(w)
 				continue
 			}
