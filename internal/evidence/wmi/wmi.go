@@ -46,7 +46,7 @@ const (
 // systemOnly are properties that Win32_OperatingSystem has and Win32_BIOS, which has a
 // BuildNumber too, has not:
 // https://learn.microsoft.com/windows/win32/cimwin32prov/win32-operatingsystem
-var systemOnly = []string{"OSArchitecture", "CSDVersion", "OperatingSystemSKU", "ServicePackMajorVersion", "LastBootUpTime", "ProductType"}
+var systemOnly = []string{"OSArchitecture", "CSDVersion", "OperatingSystemSKU", "ServicePackMajorVersion", "LastBootUpTime", "ProductType", "SystemDirectory"}
 
 // classOf tells the class by what names it has, which is all that a selection of
 // properties leaves.
@@ -62,7 +62,7 @@ func classOf(has func(...string) bool) class {
 		}
 	}
 	switch {
-	case has("DomainRole"), has("PartOfDomain", "Name"):
+	case has("DomainRole"), has("PartOfDomain", "Name"), has("Domain", "Name", "TotalPhysicalMemory"):
 		return computerSystem
 	case has("Name", "Version", "IdentifyingNumber"), has("Name", "Version", "Vendor"):
 		return product
@@ -106,7 +106,7 @@ func isOurs(names []string) bool {
 var fields = []string{
 	"Node", "CSName", "PSComputerName", "__SERVER", "SystemName", "Name", "DNSHostName", "Domain", "Workgroup", "DomainRole", "PartOfDomain", "SystemType",
 	"Caption", "Version", "BuildNumber", "CSDVersion", "ServicePackMajorVersion", "OSArchitecture", "ProductType", "OperatingSystemSKU",
-	"SerialNumber", "InstallDate", "LastBootUpTime", "LocalDateTime", "CurrentTimeZone", "IdentifyingNumber", "Vendor",
+	"SystemDirectory", "TotalPhysicalMemory", "SerialNumber", "InstallDate", "LastBootUpTime", "LocalDateTime", "CurrentTimeZone", "IdentifyingNumber", "Vendor",
 	evidence.ColumnID, evidence.ColumnPack, evidence.ColumnOn,
 }
 
