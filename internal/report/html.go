@@ -173,6 +173,11 @@ func (m *machine) place() string { return "<!--" + m.ID + "-->" }
 // Mark is the class of its level.
 func (m *machine) Mark() string { return levels[m.Level] }
 
+// Word says its level.
+func (m *machine) Word() string {
+	return [...]string{assess.Clear: "nothing missing", assess.Undecided: "undecided", assess.Bad: "affected"}[m.Level]
+}
+
 // htmlWriter writes one machine at once, and keeps of many what it needs to show the worst
 // first.
 type htmlWriter struct {

@@ -40,6 +40,9 @@ type sheet struct {
 	Closed         []year
 	MayBe          []undecidedGroup
 	GapList        []Gap
+	ESU            []Ready
+	Forever        ForeverDays
+	Programs       []Program
 	Sources        []DataSource
 	Stale          bool
 	KEVLast        catalog.Date
@@ -121,6 +124,10 @@ func sheetOf(a *assess.Assessment, m *machine, o Options) *sheet {
 		Timeline: timeline(m.ID, a), Monthly: monthly(m.ID, a), Years: yearCounts(a),
 		GapList: each(a.Gaps, gapOf), Sources: sourcesOf(a), First: firstStep(a),
 	}
+	if a.Support.State == assess.Over || a.Support.State == assess.Programmes { // before that nobody asks
+		s.ESU = each(a.ESU, readyOf)
+	}
+	s.Forever, s.Programs = foreverOf(a), each(a.Programs, programOf)
 	support := supportOf(&a.Support)
 	s.SupportIs = &support
 	for _, src := range a.Sources {
@@ -362,14 +369,9 @@ const maxTold = 6
 // Told is the places that a page names.
 func (r Reason) Told() []Source { return r.Sources[:min(maxTold, len(r.Sources))] }
 
-// Until is the last day for a page.
-func (s DataSource) Until() string { return catalog.Date(s.Last).String() }
+// Day writes a day for a page, empty where it is not known.
+func (d date) Day() string { return catalog.Date(d).String() }
 
-// Until is the last day of support for a page, empty where it is not known.
-func (s *Support) Until() string { return catalog.Date(s.Ends).String() }
-
-// Begins is the first day for a page.
-func (p Programme) Begins() string { return catalog.Date(p.From).String() }
-
-// Ends is the last day for a page, empty where it is not known.
-func (p Programme) Ends() string { return catalog.Date(p.Until).String() }
+// Told reports whether anything can be said: the list of exploited vulnerabilities goes on
+// after the last update.
+func (f *ForeverDays) Told() bool { return f.KnownUntil > f.Since }

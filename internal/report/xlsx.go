@@ -89,7 +89,7 @@ func gapColumns() []column[noted[Gap]] {
 func sourceColumns() []column[DataSource] {
 	return []column[DataSource]{
 		{"source", 60, func(s *DataSource) any { return s.Name }},
-		{"last_day", 12, func(s *DataSource) any { return s.Until() }},
+		{"last_day", 12, func(s *DataSource) any { return s.Last.Day() }},
 		{"not_known_after", 10, func(s *DataSource) any { return yes(s.Stale) }},
 		{"licence", 30, func(s *DataSource) any { return s.Licence }},
 		{"sha256", 66, func(s *DataSource) any { return s.SHA256 }},
