@@ -59,7 +59,7 @@ func TestPrograms(t *testing.T) {
 			name: "the_day_after", on: "2019-07-10",
 			programs: []host.Program{{Name: "Microsoft SQL Server 2008"}},
 			want:     []note{{"SQL Server 2008", true}},
-			says:     "SQL Server 2008 (2019-07-09, paid updates until 2022-07-12)",
+			says:     "SQL Server 2008 (2019-07-09, paid updates until 2023-07-11)",
 		},
 		{
 			name: "exchange_by_version", on: "2024-01-13",
