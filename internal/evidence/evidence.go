@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"strings"
@@ -17,9 +18,17 @@ type Input struct {
 	File *io.SectionReader
 	// Tree is a folder. A link in it is never followed, so it cannot lead out of it.
 	Tree fs.FS
+	// Beside gives a file that lies in the same folder, by its name without regard to case;
+	// nil if there is none, or none that can be read. Read sets it, and closes what it
+	// gave. It is nil for what is nested in a file, unless whoever made the input sets it.
+	Beside func(name string) *io.SectionReader
 	// Rank is the trust in the reader, for host.Fact.Say. Read sets it.
 	Rank int
 }
+
+// ErrPart is what Reader.Read gives for a file that is a part of another one, with which it
+// is read, such as the log of a hive. Nothing is said of it.
+var ErrPart = errors.New("a part of another file")
 
 // Reader is one kind of evidence that the program understands: code and its documentation
 // together.

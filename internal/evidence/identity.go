@@ -72,7 +72,8 @@ type machine struct {
 // group joins the items of one machine. Items that state a name come first, the more
 // exact ones before the others, so that the order of files does not decide. An item
 // without a name joins by machine GUID or product id if exactly one machine has it, else
-// the only machine of its folder, or of the nearest folder above that holds any machine.
+// the only machine of its folder, or of the nearest folder above that holds any machine: so
+// hives, of which one has the name and another the ids, find each other.
 // What is left is a machine of its own, with a gap; what nobody understood is gathered
 // in one for each folder.
 func group(items []item) []*machine {
@@ -97,6 +98,10 @@ func group(items []item) []*machine {
 	}
 	named := len(g.machines)
 	rest := map[string]*machine{}
+	// Those with an id come first: they may be the only machine of their folder.
+	slices.SortStableFunc(nameless, func(a, b item) int {
+		return cmp.Compare(min(len(b.id.machine+b.id.product), 1), min(len(a.id.machine+a.id.product), 1))
+	})
 	for _, it := range nameless {
 		m, why := g.whose(it, named)
 		switch {
@@ -110,6 +115,9 @@ func group(items []item) []*machine {
 			} else {
 				m.gap = why
 			}
+		}
+		if it.id != (identity{}) {
+			g.known(m, it)
 		}
 		m.items = append(m.items, it)
 	}
@@ -171,8 +179,13 @@ func (g *grouping) named(it item) {
 			m.gap = "several machines have this name, and nothing in the file tells which one it is about"
 		}
 	}
-	m.id.merge(it.id)
 	m.items = append(m.items, it)
+	g.known(m, it)
+}
+
+// known records what an item says about its machine, and where it lies.
+func (g *grouping) known(m *machine, it item) {
+	m.id.merge(it.id)
 	if g.byFolder[it.folder] == nil {
 		g.byFolder[it.folder] = map[*machine]bool{}
 	}

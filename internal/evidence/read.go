@@ -11,6 +11,7 @@ import (
 	"path"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/oldguard/oldguard/internal/host"
 )
@@ -96,6 +97,10 @@ type driver struct {
 	Options
 	readers []Reader
 	files   []file
+	// places finds a file by its folder and name, both as place joins them. It is made when
+	// a reader first asks for a file beside its own, since few do.
+	places   map[string]int
+	placeAll sync.Once
 }
 
 // file is a file to be read, or something that cannot be.
@@ -249,7 +254,7 @@ func (d *driver) second(ctx context.Context, m *machine, kept map[int][]*host.Ho
 }
 
 // read reads one file and gives a host for each machine, or part of one, that it holds;
-// at least one.
+// at least one, but none for a part of another file.
 func (d *driver) read(ctx context.Context, f file) []*host.Host {
 	if f.broken != "" {
 		return []*host.Host{unread(f.name, f.broken)}
@@ -258,8 +263,40 @@ func (d *driver) read(ctx context.Context, f file) []*host.Host {
 	if err != nil {
 		return []*host.Host{unread(f.name, err.Error())}
 	}
-	defer closeFile()
+	defer func() { closeFile() }() // it grows
+	in.Beside = func(name string) *io.SectionReader {
+		n, ok := d.beside(f, name)
+		if !ok {
+			return nil
+		}
+		other, closeOther, err := n.open()
+		if err != nil {
+			return nil
+		}
+		closeThis := closeFile
+		closeFile = func() { closeOther(); closeThis() }
+		return other.File
+	}
 	return d.descend(ctx, in, 0, nil)
+}
+
+// beside finds a file in the folder of f.
+func (d *driver) beside(f file, name string) (file, bool) {
+	place := func(folder, name string) string { return folder + "\x00" + strings.ToLower(name) }
+	d.placeAll.Do(func() {
+		d.places = map[string]int{}
+		for i, f := range d.files {
+			p := place(f.folder, path.Base(strings.ReplaceAll(f.name, `\`, "/")))
+			if _, taken := d.places[p]; !taken && f.broken == "" {
+				d.places[p] = i
+			}
+		}
+	})
+	i, ok := d.places[place(f.folder, name)]
+	if !ok {
+		return file{}, false
+	}
+	return d.files[i], true
 }
 
 func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host.Host) []*host.Host {
@@ -269,6 +306,9 @@ func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host
 		return append(hosts, unread(in.Name, why))
 	}
 	nested, err := r.Read(ctx, in, h)
+	if errors.Is(err, ErrPart) {
+		return hosts
+	}
 	if err != nil {
 		h.Gap(host.Gap{What: "file", From: host.Source{Reader: r.Name, Input: in.Name}, Why: err.Error()})
 	}

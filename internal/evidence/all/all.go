@@ -7,6 +7,7 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence/computerinfo"
 	"github.com/oldguard/oldguard/internal/evidence/dism"
 	"github.com/oldguard/oldguard/internal/evidence/fleet"
+	"github.com/oldguard/oldguard/internal/evidence/hive"
 	"github.com/oldguard/oldguard/internal/evidence/hotfix"
 	"github.com/oldguard/oldguard/internal/evidence/kblist"
 	"github.com/oldguard/oldguard/internal/evidence/lansweeper"
@@ -35,6 +36,7 @@ func Readers() []evidence.Reader {
 	return []evidence.Reader{
 		systeminfo.Reader,
 		computerinfo.Reader,
+		hive.Reader,
 		regexport.Reader,
 		dism.Reader,
 		wmi.Reader,

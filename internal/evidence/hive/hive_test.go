@@ -1,0 +1,271 @@
+package hive_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/evidencetest"
+	"github.com/oldguard/oldguard/internal/evidence/hive"
+	"github.com/oldguard/oldguard/internal/evidence/regexport"
+	"github.com/oldguard/oldguard/internal/format/regf/regftest"
+	"github.com/oldguard/oldguard/internal/golden"
+	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/internal/winreg"
+	"github.com/oldguard/oldguard/winver"
+)
+
+var (
+	text  = func(name, s string) winreg.Value { return winreg.TextValue(name, winreg.String, s) }
+	dword = winreg.DwordValue
+	multi = func(name string, s ...string) winreg.Value { return winreg.TextValue(name, winreg.Multi, s...) }
+)
+
+// keys makes a registry of paths and their values. A nil path of a key makes it empty.
+func keys(t testing.TB, all map[string][]winreg.Value) *winreg.Memory {
+	t.Helper()
+	root := &winreg.Memory{Whole: true}
+	for _, path := range slices.Sorted(maps.Keys(all)) {
+		k, err := root.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range all[path] {
+			k.Set(v)
+		}
+	}
+	whole(root)
+	return root
+}
+
+func whole(k *winreg.Memory) {
+	k.Whole = true
+	for _, c := range k.Children() {
+		whole(c)
+	}
+}
+
+// software is the SOFTWARE hive of a Windows Server 2008.
+func software(t testing.TB, build string) *winreg.Memory {
+	const current = `Microsoft\Windows\CurrentVersion`
+	pkg := func(state uint32) []winreg.Value {
+		return []winreg.Value{
+			dword("CurrentState", state), dword("InstallTimeHigh", 0x01d4ef2c), dword("InstallTimeLow", 0x51a00000),
+			text("InstallClient", "WindowsUpdateAgent"), text("InstallName", "package.mum"), dword("Visibility", 1),
+		}
+	}
+	all := map[string][]winreg.Value{
+		`Classes`: nil,
+		`Microsoft\Windows NT\CurrentVersion`: {
+			text("ProductName", "Windows Server (R) 2008 Standard"), text("CurrentVersion", "6.0"), text("CurrentBuild", build), text("CurrentBuildNumber", build),
+			text("BuildLab", build+".vistasp2_ldr_escrow.190404-1620"), text("BuildLabEx", build+".20489.amd64fre.vistasp2_ldr_escrow.190404-1620"),
+			text("CSDVersion", "Service Pack 2"), text("EditionID", "ServerStandard"), dword("InstallDate", 1262346245), text("ProductId", "92573-082-2500115-76417"),
+		},
+		`Microsoft\Cryptography`:                        {text("MachineGuid", "5f0d2a6c-0a4b-4c1e-9d1e-3b7a6a0c9f10")},
+		`Microsoft\Internet Explorer`:                   {text("Version", "9.0.8112.16421"), text("svcVersion", "9.0.8112.16421")},
+		`Microsoft\NET Framework Setup\NDP\v4\Full`:     {dword("Install", 1), text("Version", "4.5.50938")},
+		current + `\Uninstall\{0A1B}`:                   {text("DisplayName", "Example Backup Agent"), text("DisplayVersion", "7.1"), text("Publisher", "Example Ltd")},
+		`Wow6432Node\` + current + `\Uninstall\Old`:     {text("DisplayName", "Example Viewer"), text("DisplayVersion", "2.0")},
+		current + `\Component Based Servicing\Version`:  {text("6.0.6002.24601", `%SystemRoot%\winsxs\amd64_microsoft-windows-servicingstack_31bf3856ad364e35_6.0.6002.24601_none`)},
+		current + `\Component Based Servicing\Packages`: nil,
+		current + `\Policies\System`:                    {dword("EnableLUA", 1), dword("LocalAccountTokenFilterPolicy", 1)},
+	}
+	for name, state := range map[string]uint32{
+		"Microsoft-Windows-ServerStandardEdition~31bf3856ad364e35~amd64~~6.0.6002.18005": 112,
+		"Package_1_for_KB4493730~31bf3856ad364e35~amd64~~6.0.1.0":                        112,
+		"Package_for_KB4493730~31bf3856ad364e35~amd64~~6.0.1.0":                          112,
+		"Package_for_KB4474419~31bf3856ad364e35~amd64~~6.0.4.0":                          112,
+		"Package_for_KB4489887~31bf3856ad364e35~amd64~~6.0.1.6":                          80,
+	} {
+		all[current+`\Component Based Servicing\Packages\`+name] = pkg(state)
+	}
+	return keys(t, all)
+}
+
+// system is the SYSTEM hive of the same machine. ControlSet001 is one that it no longer uses.
+func system(t testing.TB, name string) *winreg.Memory {
+	const set = `ControlSet002\`
+	return keys(t, map[string][]winreg.Value{
+		`Select`: {dword("Current", 2), dword("Default", 2), dword("Failed", 1), dword("LastKnownGood", 2)},
+		`ControlSet001\Control\ComputerName\ComputerName`: {text("ComputerName", "WIN-OLDNAME")},
+		set + `Control\ComputerName\ComputerName`:         {text("ComputerName", name)},
+		set + `Control\ProductOptions`:                    {text("ProductType", "ServerNT")},
+		set + `Control\Session Manager`:                   {multi("PendingFileRenameOperations", `\??\C:\Windows\Temp\old.dll`, "")},
+		set + `Control\Session Manager\Environment`:       {text("PROCESSOR_ARCHITECTURE", "AMD64")},
+		set + `Control\TimeZoneInformation`: {
+			dword("Bias", 0xffffffc4), dword("StandardBias", 0), dword("DaylightBias", 0xffffffc4), dword("ActiveTimeBias", 0xffffffc4), text("TimeZoneKeyName", "W. Europe Standard Time"),
+			{Name: "StandardStart", Type: winreg.Binary, Data: []byte{0, 0, 10, 0, 5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
+			{Name: "DaylightStart", Type: winreg.Binary, Data: []byte{0, 0, 3, 0, 5, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0}},
+		},
+		set + `Control\Windows`:                                                 {{Name: "ShutdownTime", Type: winreg.Binary, Data: []byte{0, 0x80, 0x3e, 0xd5, 0xde, 0xb1, 0xdc, 1}}},
+		set + `Control\Lsa`:                                                     {dword("LmCompatibilityLevel", 2), dword("RestrictAnonymous", 0)},
+		set + `Control\Terminal Server`:                                         {dword("fDenyTSConnections", 0)},
+		set + `Control\Terminal Server\WinStations\RDP-Tcp`:                     {dword("UserAuthentication", 0), dword("SecurityLayer", 1), dword("PortNumber", 3389)},
+		set + `Services\Tcpip\Parameters`:                                       {text("Hostname", strings.ToLower(name)), text("Domain", "corp.example.com")},
+		set + `Services\Tcpip\Parameters\Interfaces\{11111111}`:                 {dword("EnableDHCP", 0), multi("IPAddress", "192.0.2.11"), multi("SubnetMask", "255.255.255.0"), multi("DefaultGateway", "192.0.2.1"), text("NameServer", "192.0.2.2,192.0.2.3")},
+		set + `Services\LanmanServer`:                                           {dword("Start", 2), dword("Type", 0x20), text("ImagePath", `%SystemRoot%\system32\svchost.exe -k netsvcs`), text("DisplayName", "@%systemroot%\\system32\\srvsvc.dll,-100")},
+		set + `Services\LanmanServer\Parameters`:                                {dword("RequireSecuritySignature", 0)},
+		set + `Services\LanmanServer\Shares`:                                    {multi("data", "CSCFlags=0", "MaxUses=4294967295", `Path=D:\data`, "Permissions=0", "Type=0")},
+		set + `Services\Spooler`:                                                {dword("Start", 2), dword("Type", 0x110), text("ImagePath", `%SystemRoot%\System32\spoolsv.exe`)},
+		set + `Services\RemoteRegistry`:                                         {dword("Start", 4), dword("Type", 0x20)},
+		set + `Services\mrxsmb10`:                                               {dword("Start", 3), dword("Type", 2)},
+		set + `Services\SharedAccess\Parameters\FirewallPolicy\DomainProfile`:   {dword("EnableFirewall", 1)},
+		set + `Services\SharedAccess\Parameters\FirewallPolicy\StandardProfile`: {dword("EnableFirewall", 0)},
+		set + `Services\SharedAccess\Parameters\FirewallPolicy\FirewallRules`: {
+			text("RemoteDesktop-In-TCP", "v2.0|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=3389|App=System|Name=@FirewallAPI.dll,-28753|"),
+		},
+	})
+}
+
+func components(t testing.TB) *winreg.Memory {
+	return keys(t, map[string][]winreg.Value{`CanonicalData\Deployments`: nil, `DerivedData\Components`: nil})
+}
+
+var written = time.Date(2026, 1, 20, 18, 30, 0, 0, time.UTC)
+
+func file(root *winreg.Memory, name string) *fstest.MapFile {
+	return &fstest.MapFile{Data: regftest.Hive(root, regftest.Options{FileName: `\SystemRoot\System32\Config\` + name, Written: written})}
+}
+
+// cases are folders of evidence.
+func cases(t testing.TB) map[string]fs.FS {
+	sw, sys, comp := file(software(t, "6003"), "SOFTWARE"), file(system(t, "FS01"), "SYSTEM"), file(components(t), "COMPONENTS")
+	before := file(software(t, "6002"), "SOFTWARE").Data
+	torn := &fstest.MapFile{Data: regftest.Torn(before)}
+	empty := &fstest.MapFile{}
+	holed := bytes.Clone(sw.Data) // one package's key points to no list of values
+	at := bytes.Index(holed, []byte("Package_for_KB4474419")) - 36
+	copy(holed[at:], []byte{0xf1, 0xff, 0xff, 0x0f})
+	sam := file(keys(t, map[string][]winreg.Value{`SAM\Domains`: nil}), "SAM")
+	return map[string]fs.FS{
+		"whole_machine":          fstest.MapFS{"SOFTWARE": sw, "SYSTEM": sys, "COMPONENTS": comp, "SAM": sam, "SOFTWARE.LOG1": empty, "SYSTEM.LOG": empty},
+		"software_alone":         fstest.MapFS{"software.hiv": sw},
+		"software_and_its_store": fstest.MapFS{"SOFTWARE": sw, "COMPONENTS": comp},
+		"system_alone":           fstest.MapFS{"SYSTEM": sys},
+		"dirty_without_log":      fstest.MapFS{"SOFTWARE": torn, "SYSTEM": sys},
+		"dirty_with_old_log":     fstest.MapFS{"SOFTWARE": torn, "software.log1": {Data: regftest.OldLog(before, sw.Data)}, "SOFTWARE.LOG2": empty},
+		"dirty_with_new_log":     fstest.MapFS{"SOFTWARE": torn, "SOFTWARE.LOG1": empty, "SOFTWARE.LOG2": {Data: regftest.NewLog(1, before, sw.Data)}},
+		"log_alone":              fstest.MapFS{"SOFTWARE.LOG1": {Data: regftest.OldLog(before, sw.Data)}},
+		"damaged":                fstest.MapFS{"SOFTWARE": {Data: holed}},
+		"cut":                    fstest.MapFS{"SOFTWARE": {Data: sw.Data[:4096+600]}},
+		"another_hive":           fstest.MapFS{"SAM": sam},
+		"two_machines": fstest.MapFS{
+			"one/SOFTWARE": sw, "one/SYSTEM": sys, "two/SYSTEM": file(system(t, "FS02"), "SYSTEM"),
+			"two/SOFTWARE": file(keys(t, map[string][]winreg.Value{`Microsoft\Windows NT\CurrentVersion`: {text("CurrentBuildNumber", "6002"), text("CurrentVersion", "6.0"), text("ProductId", "92573-082-2500115-76999")}}), "SOFTWARE"),
+		},
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for name, tree := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			golden.JSON(t, filepath.Join("testdata", name, "want.json"), evidencetest.Read(t, []evidence.Reader{hive.Reader}, tree))
+		})
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, tree := range cases(f) {
+		err := fs.WalkDir(tree, ".", func(p string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := fs.ReadFile(tree, p)
+			f.Add(b)
+			return err
+		})
+		if err != nil {
+			f.Fatal(err)
+		}
+	}
+	evidencetest.Fuzz(f, hive.Reader)
+}
+
+// export writes a registry as regedit does.
+func export(root *winreg.Memory, path string, b *strings.Builder) {
+	fmt.Fprintf(b, "[%s]\r\n", path)
+	values, _ := root.Values()
+	for _, v := range values {
+		name := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v.Name) + `"`
+		if v.Name == "" {
+			name = "@"
+		}
+		bytes := make([]string, len(v.Data))
+		for i, c := range v.Data {
+			bytes[i] = hex.EncodeToString([]byte{c})
+		}
+		fmt.Fprintf(b, "%s=hex(%x):%s\r\n", name, uint32(v.Type), strings.Join(bytes, ","))
+	}
+	b.WriteString("\r\n")
+	for _, c := range root.Children() {
+		export(c, path+`\`+c.Name(), b)
+	}
+}
+
+// TestSameAsExport: a machine gives the same facts by its hives and by an export of them.
+func TestSameAsExport(t *testing.T) {
+	sw, sys := software(t, "6003"), system(t, "FS01")
+	var reg strings.Builder
+	reg.WriteString("Windows Registry Editor Version 5.00\r\n\r\n")
+	export(sw, `HKEY_LOCAL_MACHINE\SOFTWARE`, &reg)
+	export(sys, `HKEY_LOCAL_MACHINE\SYSTEM`, &reg)
+	readers := []evidence.Reader{hive.Reader, regexport.Reader}
+	hives := evidencetest.Read(t, readers, fstest.MapFS{"SOFTWARE": file(sw, "SOFTWARE"), "SYSTEM": file(sys, "SYSTEM")})
+	texts := evidencetest.Read(t, readers, fstest.MapFS{"all.reg": {Data: []byte(reg.String())}})
+	for _, hosts := range [][]map[string]any{hives, texts} {
+		for _, h := range hosts {
+			delete(h, "updates") // name their reader
+		}
+	}
+	if diff := cmp.Diff(hives, texts); diff != "" {
+		t.Errorf("(-hives +export):\n%s", diff)
+	}
+	both := evidencetest.Read(t, readers, fstest.MapFS{"SOFTWARE": file(sw, "SOFTWARE"), "SYSTEM": file(sys, "SYSTEM"), "all.reg": {Data: []byte(reg.String())}})
+	if len(both) != 1 || strings.Contains(fmt.Sprint(both), "disputed") {
+		t.Errorf("together they are %d machines, or dispute: %v", len(both), both)
+	}
+}
+
+// TestSeparateFiles: hives that are named one by one find each other, and their logs, by
+// the folder they lie in.
+func TestSeparateFiles(t *testing.T) {
+	before := file(software(t, "6002"), "SOFTWARE").Data
+	after := file(software(t, "6003"), "SOFTWARE").Data
+	files := map[string][]byte{
+		"COMPONENTS": file(components(t), "COMPONENTS").Data, "SOFTWARE": regftest.Torn(before),
+		"SOFTWARE.LOG1": regftest.OldLog(before, after), "SYSTEM": file(system(t, "FS01"), "SYSTEM").Data,
+	}
+	for _, folder := range []string{"", "./", "/mnt/disk/Windows/System32/config/", `E:\Windows\System32\config\`} {
+		var inputs []evidence.Input
+		for name, b := range files {
+			inputs = append(inputs, evidence.Input{Name: folder + name, File: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))})
+		}
+		var hosts []*host.Host
+		for h, err := range evidence.Read(context.Background(), []evidence.Reader{hive.Reader}, inputs, evidence.Options{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			hosts = append(hosts, h)
+		}
+		if len(hosts) != 1 {
+			t.Fatalf("in %q: %d machines", folder, len(hosts))
+		}
+		h := hosts[0]
+		if h.Name.Or("") != "FS01" || h.Build.Or(winver.Build{}).Number != 6003 || !h.Installed.Known() || h.MachineID.Or("") == "" || len(h.Gaps) > 0 {
+			t.Errorf("in %q: name %q, build %v, installed %v, gaps %+v", folder, h.Name.Or(""), h.Build.Or(winver.Build{}), h.Installed.Or(time.Time{}), h.Gaps)
+		}
+	}
+}
