@@ -1,0 +1,5 @@
+//go:build race
+
+package cab_test
+
+const raceEnabled = true
