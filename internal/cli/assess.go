@@ -40,12 +40,8 @@ other by its name; "-" is standard input.
 	r.flags(c)
 	f := c.Flags()
 	f.StringVar(&asOf, "as-of", "", "judge by what was published until this `day`, as 2020-01-14 (default today)")
-	f.StringVar(&r.findings, "findings", "", "the `vulnerabilities` to list: top, open, all or none (default by format)")
-	var choices []string
-	for _, f := range report.Choices() {
-		choices = append(choices, string(f))
-	}
-	complete(c, "findings", choices)
+	f.StringVar(&r.findings, "findings", "", "the `vulnerabilities` to list: "+oneOf(report.Choices())+" (default by format)")
+	complete(c, "findings", names(report.Choices()))
 	f.BoolVarP(&r.options.Verbose, "verbose", "v", false, "as text, write all about each of many machines")
 	f.IntVar(&r.jobs, "jobs", 0, "read and assess `N` machines at a time (default one for each processor)")
 	return c

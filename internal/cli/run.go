@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,20 +41,20 @@ type run struct {
 }
 
 func (r *run) flags(c *cobra.Command) {
-	var names, readers []string
+	var formats, readers []string
 	for _, f := range r.formats {
-		names = append(names, f.Name)
+		formats = append(formats, f.Name)
 	}
 	for _, f := range all.Readers() {
 		readers = append(readers, f.Name)
 	}
 	f := c.Flags()
-	f.StringVar(&r.format, "format", names[0], "write as `format`: "+strings.Join(names, ", "))
+	f.StringVar(&r.format, "format", formats[0], "write as `format`: "+strings.Join(formats, ", "))
 	f.StringVar(&r.as, "as", "", "read every file with this `reader`: "+strings.Join(readers, ", "))
 	f.StringVar(&r.catalog, "catalog", "", "use this catalogue `file` instead of what is built in")
 	f.StringVarP(&r.output, "output", "o", "", "write to `file` instead of standard output")
 	f.BoolVar(&r.noColor, "no-color", false, "no colours, even on a terminal")
-	complete(c, "format", names)
+	complete(c, "format", formats)
 	complete(c, "as", readers)
 }
 
@@ -63,6 +64,29 @@ func complete(c *cobra.Command, flag string, values []string) {
 	if err != nil {
 		panic(err) // there is no such flag: a mistake of ours
 	}
+}
+
+// oneOf names values as a choice: "a, b or c".
+func oneOf[T ~string](values []T) string {
+	var b strings.Builder
+	for i, v := range values {
+		switch {
+		case i > 0 && i == len(values)-1:
+			b.WriteString(" or ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(v))
+	}
+	return b.String()
+}
+
+// names gives the names of choices.
+func names[T ~string](values []T) (out []string) {
+	for _, v := range values {
+		out = append(out, string(v))
+	}
+	return out
 }
 
 func formatHelp(list []report.Format) string {
@@ -117,17 +141,9 @@ func (r *run) choose() (report.Format, error) {
 			return format, usageError{fmt.Errorf("there is no reader %q", r.as)}
 		}
 	}
-	r.options.Findings = format.Findings
-	if r.findings != "" {
-		r.options.Findings = ""
-		for _, f := range report.Choices() {
-			if string(f) == r.findings {
-				r.options.Findings = f
-			}
-		}
-		if r.options.Findings == "" {
-			return format, usageError{fmt.Errorf("--findings is top, open, all or none, not %q", r.findings)}
-		}
+	r.options.Findings = report.Findings(r.findings)
+	if choices := report.Choices(); r.findings != "" && !slices.Contains(choices, r.options.Findings) {
+		return format, usageError{fmt.Errorf("--findings is %s, not %q", oneOf(choices), r.findings)}
 	}
 	if r.jobs < 0 {
 		return format, usageError{fmt.Errorf("--jobs is a number of machines, not %d", r.jobs)}
@@ -232,6 +248,9 @@ type machine struct {
 func (r *run) report(ctx context.Context, format report.Format, out io.Writer, cat *catalog.Catalog, hosts iter.Seq2[*host.Host, error]) error {
 	hosts, n := peek(hosts, 2)
 	r.options.Many = n > 1
+	if r.options.Findings == "" {
+		r.options.Findings = format.Listed(r.options.Many)
+	}
 	w := format.Open(out, r.options)
 	policy := assess.Policy{OnlyOpen: r.options.Findings != report.All}
 	status, machines := statusClear, 0

@@ -16,10 +16,11 @@ import (
 // it; everything else, which is small, is left to encoding/json. A test holds that the
 // result is the encoding of Document.
 
-// appendDocument encodes New(a, f). The layout is what stands before each member of a
-// document and each item of a long list: nothing, or a line end for people who look at it.
-func appendDocument(a *assess.Assessment, f Findings, layout string) ([]byte, error) {
-	e := encoder{layout: layout}
+// appendDocument appends the encoding of New(a, f) to b. The layout is what stands before
+// each member of a document and each item of a long list: nothing, or a line end for people
+// who look at it.
+func appendDocument(b []byte, a *assess.Assessment, f Findings, layout string) ([]byte, error) {
+	e := encoder{b: b, layout: layout}
 	list := f.of(a)
 	e.b = slices.Grow(e.b, 1<<14+600*len(list)+500*len(a.Updates.Undecided))
 	e.raw("{")

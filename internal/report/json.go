@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"io"
+	"sync"
 
 	"github.com/oldguard/oldguard/internal/assess"
 )
@@ -11,7 +12,8 @@ import (
 // jsonWriter writes documents, alone or as a list in an outer document.
 type jsonWriter struct {
 	w       io.Writer
-	prepare func(*assess.Assessment) ([]byte, error)
+	prepare func(b []byte, a *assess.Assessment) ([]byte, error) // appends to b
+	spare   sync.Pool                                            // of *[]byte: a document has megabytes
 	// head and foot enclose many documents, which sep separates.
 	head, sep, foot string
 	begun           bool
@@ -20,27 +22,22 @@ type jsonWriter struct {
 func openJSON(w io.Writer, o Options) Writer {
 	f, layout := cmp.Or(o.Findings, All), "\n"
 	if o.Many {
-		layout = ""
+		f, layout = cmp.Or(o.Findings, Affected), ""
 	}
-	return enclose(w, o, schemaAssessments, "assessments", func(a *assess.Assessment) ([]byte, error) { return appendDocument(a, f, layout) })
+	return enclose(w, o, schemaAssessments, "assessments", func(b []byte, a *assess.Assessment) ([]byte, error) { return appendDocument(b, a, f, layout) })
 }
 
 func openJSONLines(w io.Writer, o Options) Writer {
-	f := cmp.Or(o.Findings, Open)
-	return &jsonWriter{w: w, prepare: func(a *assess.Assessment) ([]byte, error) { return appendDocument(a, f, "") }}
+	f := cmp.Or(o.Findings, Affected)
+	return &jsonWriter{w: w, prepare: func(b []byte, a *assess.Assessment) ([]byte, error) { return appendDocument(b, a, f, "") }}
 }
 
 func openInspectionJSON(w io.Writer, o Options) Writer {
-	return enclose(w, o, schemaInspections, "inspections", func(a *assess.Assessment) ([]byte, error) {
-		if o.Many {
-			return json.Marshal(inspection(a))
-		}
-		return json.MarshalIndent(inspection(a), "", "  ")
-	})
+	return enclose(w, o, schemaInspections, "inspections", func(b []byte, a *assess.Assessment) ([]byte, error) { return marshal(b, inspection(a), !o.Many) })
 }
 
 // enclose writes one document as it is, and many as a list in an outer one, a line each.
-func enclose(w io.Writer, o Options, schema, list string, prepare func(*assess.Assessment) ([]byte, error)) Writer {
+func enclose(w io.Writer, o Options, schema, list string, prepare func([]byte, *assess.Assessment) ([]byte, error)) Writer {
 	if !o.Many {
 		return &jsonWriter{w: w, prepare: prepare}
 	}
@@ -50,13 +47,27 @@ func enclose(w io.Writer, o Options, schema, list string, prepare func(*assess.A
 	}
 }
 
+// marshal appends v as encoding/json writes it.
+func marshal(b []byte, v any, indent bool) ([]byte, error) {
+	encode := json.Marshal
+	if indent {
+		encode = func(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }
+	}
+	text, err := encode(v)
+	return append(b, text...), err
+}
+
 // Prepare encodes one document with a line end.
 func (j *jsonWriter) Prepare(a *assess.Assessment) (Part, error) {
-	b, err := j.prepare(a)
+	spare, ok := j.spare.Get().(*[]byte)
+	if !ok {
+		spare = new([]byte)
+	}
+	b, err := j.prepare((*spare)[:0], a)
 	return Part{Body: append(b, '\n'), Level: a.Level(), Unread: Unread(a)}, err
 }
 
-// Write writes one document.
+// Write writes one document; its part is used up.
 func (j *jsonWriter) Write(p Part) error {
 	before := j.sep
 	if !j.begun {
@@ -66,6 +77,7 @@ func (j *jsonWriter) Write(p Part) error {
 		return err
 	}
 	_, err := j.w.Write(p.Body)
+	j.spare.Put(&p.Body)
 	return err
 }
 

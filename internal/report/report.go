@@ -7,6 +7,7 @@ package report
 
 import (
 	"io"
+	"slices"
 
 	"github.com/oldguard/oldguard/internal/assess"
 )
@@ -14,8 +15,9 @@ import (
 // Format is one way to write assessments: code and its documentation together.
 type Format struct {
 	Name, Ext, MIME, Doc string
-	// Findings is what is listed unless the user chooses.
-	Findings Findings
+	// Findings is what is listed unless the user chooses; OfMany is that of several
+	// machines, where it is another.
+	Findings, OfMany Findings
 	// Open starts a document on w. Nothing may be written before, and nothing need be.
 	Open func(w io.Writer, o Options) Writer
 }
@@ -69,23 +71,25 @@ type Findings string
 
 // The choices.
 const (
-	Top  Findings = "top"  // the most urgent open ones
-	Open Findings = "open" // affected, unfixable and unknown
-	All  Findings = "all"
-	None Findings = "none"
+	Top      Findings = "top"      // the most urgent open ones
+	Affected Findings = "affected" // affected and unfixable
+	Open     Findings = "open"     // affected, unfixable and unknown
+	All      Findings = "all"
+	None     Findings = "none"
 )
 
 // Choices are the findings one may ask for.
-func Choices() []Findings { return []Findings{Top, Open, All, None} }
+func Choices() []Findings { return []Findings{Top, Affected, Open, All, None} }
 
 // topFindings is how many findings Top lists.
 const topFindings = 15
 
-// of gives those findings of a that f lists.
+// of gives those findings of a that f lists. Affected ones stand first, then what is not
+// known.
 func (f Findings) of(a *assess.Assessment) []assess.Finding {
-	open := func() []assess.Finding {
-		for i := range a.Findings { // open ones stand first
-			if v := a.Findings[i].Verdict; v == assess.Fixed || v == assess.NotAffected {
+	upTo := func(last ...assess.Verdict) []assess.Finding {
+		for i := range a.Findings {
+			if slices.Contains(last, a.Findings[i].Verdict) {
 				return a.Findings[:i]
 			}
 		}
@@ -94,14 +98,24 @@ func (f Findings) of(a *assess.Assessment) []assess.Finding {
 	switch f {
 	case None:
 		return nil
+	case Affected:
+		return upTo(assess.Unknown, assess.Fixed, assess.NotAffected)
 	case Top:
-		list := open()
+		list := Open.of(a)
 		return list[:min(topFindings, len(list))]
 	case Open:
-		return open()
+		return upTo(assess.Fixed, assess.NotAffected)
 	case All:
 	}
 	return a.Findings
+}
+
+// Listed is what is listed unless the user chooses.
+func (f Format) Listed(many bool) Findings {
+	if many && f.OfMany != "" {
+		return f.OfMany
+	}
+	return f.Findings
 }
 
 // Formats lists the formats of an assessment, the default first.
@@ -112,11 +126,11 @@ func Formats() []Format {
 			Doc: "for people; of several machines a short block each, or with --verbose all of it",
 		},
 		{
-			Name: "json", Ext: ".json", MIME: "application/json", Findings: All, Open: openJSON,
+			Name: "json", Ext: ".json", MIME: "application/json", Findings: All, OfMany: Affected, Open: openJSON,
 			Doc: `one document "` + schemaAssessment + `", or of several machines "` + schemaAssessments + `" with a list of them`,
 		},
 		{
-			Name: "jsonl", Ext: ".jsonl", MIME: "application/jsonl", Findings: Open, Open: openJSONLines,
+			Name: "jsonl", Ext: ".jsonl", MIME: "application/jsonl", Findings: Affected, Open: openJSONLines,
 			Doc: `one document "` + schemaAssessment + `" a line, for any number of machines`,
 		},
 		{

@@ -151,6 +151,9 @@ func TestGolden(t *testing.T) {
 			golden.Check(t, filepath.Join("testdata", name, "want-inspection.txt"), write(t, Inspections()[0], Options{}, a))
 			d := New(a, Top)
 			d.Updates.Undecided = d.Updates.Undecided[:min(3, len(d.Updates.Undecided))]
+			for i := range d.Sources { // they change with every catalogue
+				d.Sources[i].SHA256 = "0"
+			}
 			golden.JSON(t, filepath.Join("testdata", name, "want.json"), d)
 		})
 	}
@@ -199,7 +202,7 @@ func TestEncoding(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := appendDocument(a, f, "")
+				got, err := appendDocument(nil, a, f, "")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -211,7 +214,7 @@ func TestEncoding(t *testing.T) {
 					from := max(0, i-200)
 					t.Fatalf("at byte %d: want %s\n\ngot %s", i, want[from:min(len(want), i+200)], got[from:min(len(got), i+200)])
 				}
-				lines, err := appendDocument(a, f, "\n")
+				lines, err := appendDocument(nil, a, f, "\n")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -270,7 +273,7 @@ func TestFindings(t *testing.T) {
 		choice Findings
 		want   int
 	}{
-		{None, 0}, {Top, topFindings}, {Open, open}, {All, open + a.Summary.Fixed + a.Summary.NotAffected},
+		{None, 0}, {Top, topFindings}, {Affected, a.Summary.Affected + a.Summary.Unfixable}, {Open, open}, {All, open + a.Summary.Fixed + a.Summary.NotAffected},
 	} {
 		t.Run(string(tc.choice), func(t *testing.T) {
 			if got := len(New(a, tc.choice).Findings); got != tc.want {

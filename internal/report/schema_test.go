@@ -146,7 +146,7 @@ func TestSchema(t *testing.T) {
 	root := readSchema(t)
 	for name, a := range cases(t) {
 		t.Run(name, func(t *testing.T) {
-			b, err := appendDocument(a, All, "")
+			b, err := appendDocument(nil, a, All, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +166,7 @@ func TestSchema(t *testing.T) {
 // TestSchemaChecker holds that the check finds what is wrong.
 func TestSchemaChecker(t *testing.T) {
 	root := readSchema(t)
-	b, err := appendDocument(assessed(t, "../../examples/fs01", "2026-02-01"), Top, "")
+	b, err := appendDocument(nil, assessed(t, "../../examples/fs01", "2026-02-01"), Top, "")
 	if err != nil {
 		t.Fatal(err)
 	}

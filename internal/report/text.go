@@ -471,12 +471,8 @@ func (t *printer) errors(list []host.LogError) {
 func (t text) findings(a *assess.Assessment) {
 	list := t.listed.of(a)
 	if t.listed == Top { // what is only unknown does not belong among the most urgent
-		for i := range list {
-			if list[i].Verdict == assess.Unknown {
-				list = list[:i]
-				break
-			}
-		}
+		list = Affected.of(a)
+		list = list[:min(topFindings, len(list))]
 	}
 	if len(list) == 0 {
 		return
