@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -200,10 +201,18 @@ func (r *reading) version() winver.Build {
 	product := productOf(text(k, "ProductName"), build)
 	say(&r.h.Product, product, "ProductName")
 	edition := text(k, "EditionID")
-	say(&r.h.Edition, edition, "EditionID")
-	if kind := installationOf(text(k, "InstallationType"), edition, product); kind != "" {
-		r.h.Installation.Say(kind, r.rank, r.at(keyVersion+`\InstallationType`))
+	// As the other sources have it, which know the product's name and no EditionID; that
+	// one is "Professional" of "Windows 10 Pro".
+	if m := editionName.FindStringSubmatch(product); m != nil {
+		say(&r.h.Edition, m[1], "ProductName")
+	} else {
+		say(&r.h.Edition, edition, "EditionID")
 	}
+	kind, name := text(k, "InstallationType"), "InstallationType"
+	if kind == "" {
+		name = "EditionID"
+	}
+	r.h.Installation.Say(installationOf(kind, edition, product), r.rank, r.at(keyVersion+`\`+name))
 	say(&r.h.ProductID, text(k, "ProductId"), "ProductId")
 	if n, ok := number(k, "InstallDate"); ok && n > 0 && n < 1<<32 {
 		if local, ok := r.local(time.Unix(int64(n), 0).UTC()); ok {
@@ -214,6 +223,9 @@ func (r *reading) version() winver.Build {
 }
 
 var marks = strings.NewReplacer("(R)", "", "(TM)", "", "®", "", "™", "")
+
+// editionName finds what stands behind the release in a product's name.
+var editionName = regexp.MustCompile(`^Microsoft Windows (?:Vista|XP|7|8|8\.1|10|11|Server 20\d\d(?: R2)?) (\S.*)$`)
 
 // productOf writes the product's name as systeminfo does: with the maker, without marks.
 func productOf(name string, b winver.Build) string {
