@@ -48,12 +48,19 @@ func (f *Fact[T]) Say(v T, rank int, src Source) {
 	f.claims = slices.Insert(f.claims, i, Claim[T]{v, src, rank})
 }
 
-// Value returns the best claim's value, and whether there is one.
+// Value returns the best claim's value, and whether there is one. Where another source
+// tells the same more exactly, that is the value.
 func (f Fact[T]) Value() (v T, known bool) {
 	if len(f.claims) == 0 {
 		return v, false
 	}
-	return f.claims[0].Value, true
+	v = f.claims[0].Value
+	for _, c := range f.claims[1:] {
+		if refines(c.Value, v) {
+			v = c.Value
+		}
+	}
+	return v, true
 }
 
 // Or returns the value, or def if it is unknown.
@@ -82,11 +89,16 @@ func (f Fact[T]) Disputed() bool {
 	return false
 }
 
-// refines reports whether a is b and its revision.
+// refines reports whether a is b told more exactly: a build with its revision, or Server
+// Core where another source can say "server" only.
 func refines[T comparable](a, b T) bool {
-	x, ok := any(a).(winver.Build)
-	y, _ := any(b).(winver.Build)
-	return ok && x.HasRevision && x.Base() == y
+	switch x := any(a).(type) {
+	case winver.Build:
+		return x.HasRevision && any(b) == any(x.Base())
+	case Installation:
+		return x == ServerCore && any(b) == any(Server)
+	}
+	return false
 }
 
 // Claims returns all claims, best first. The caller must not change them.
