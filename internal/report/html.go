@@ -109,8 +109,8 @@ func visible(b []byte) []byte {
 }
 
 // How much of many machines a page holds: the worst ones in full, then a row each, then
-// their number. It bounds the memory too: some hundred kilobytes for each in full, one for
-// a row.
+// their number. It bounds the memory too: some hundred kilobytes for each in full, or one
+// and a half megabytes with all findings, and a kilobyte for a row.
 const (
 	maxFull = 50
 	maxRows = 10_000
@@ -195,7 +195,11 @@ type htmlWriter struct {
 }
 
 func openHTML(w io.Writer, o Options) Writer {
-	o.Findings = cmp.Or(o.Findings, Open)
+	usual := Open
+	if o.Many && !o.Verbose {
+		usual = Top // no browser is fond of a page of 70 megabytes
+	}
+	o.Findings = cmp.Or(o.Findings, usual)
 	return &htmlWriter{w: w, o: o}
 }
 
@@ -257,7 +261,8 @@ func (h *htmlWriter) Write(part Part) error {
 	}
 	h.keep[least].body = nil
 	h.keep = slices.Delete(h.keep, least, least+1)
-	h.floor.Store(slices.MinFunc(h.keep, func(a, b *machine) int { return cmp.Compare(a.bad, b.bad) }).bad)
+	// One as bad as the least comes too late as well.
+	h.floor.Store(slices.MinFunc(h.keep, func(a, b *machine) int { return cmp.Compare(a.bad, b.bad) }).bad + 1)
 	return nil
 }
 

@@ -113,6 +113,7 @@ type yearCount struct {
 // undecidedGroup holds updates that may or may not be missing.
 type undecidedGroup struct {
 	Name  string
+	N     int
 	Items []step
 	// Because holds the reasons, each once.
 	Because []Reason
@@ -156,7 +157,7 @@ func sheetOf(a *assess.Assessment, m *machine, o Options) *sheet {
 		s.Steps = append(s.Steps, stepOf(it, offered(u, it.KB)))
 	}
 	s.findings(a)
-	s.undecided(u.Undecided)
+	s.undecided(u.Undecided, o.Many && !o.Verbose)
 	return s
 }
 
@@ -339,8 +340,11 @@ func yearCounts(a *assess.Assessment) (out []yearCount) {
 	return out
 }
 
-// undecided groups the updates that may or may not be missing.
-func (s *sheet) undecided(list []assess.Item) {
+// briefItems is how many updates of a group stand on a page with many machines.
+const briefItems = 10
+
+// undecided groups the updates that may or may not be missing, the newest first.
+func (s *sheet) undecided(list []assess.Item, brief bool) {
 	for len(list) > 0 { // sorted by group
 		n := 1
 		for n < len(list) && list[n].Group == list[0].Group {
@@ -353,7 +357,9 @@ func (s *sheet) undecided(list []assess.Item) {
 			if len(it.Because) > 0 {
 				why = count(why, at, it.Because[len(it.Because)-1:])
 			}
-			g.Items = append(g.Items, stepOf(it, false))
+			if g.N++; !brief || g.N <= briefItems {
+				g.Items = append(g.Items, stepOf(it, false))
+			}
 		}
 		for _, c := range why[:min(3, len(why))] {
 			g.Because = append(g.Because, c.Reason)

@@ -134,7 +134,7 @@ func Formats() []Format {
 			Doc: `one document "` + schemaAssessment + `" a line, for any number of machines`,
 		},
 		{
-			Name: "html", Ext: ".html", MIME: "text/html; charset=utf-8", Findings: Open, Open: openHTML,
+			Name: "html", Ext: ".html", MIME: "text/html; charset=utf-8", Open: openHTML,
 			Doc: "one page with pictures that needs no network, for reading and printing; of several machines the worst first",
 		},
 		{
