@@ -79,6 +79,8 @@ type Host struct {
 
 	Errors []LogError
 
+	Setup
+
 	Gaps []Gap
 }
 
@@ -118,6 +120,7 @@ func (h *Host) Merge(o *Host) {
 	h.Programs = append(h.Programs, o.Programs...)
 	h.ProgramsWhole.Merge(o.ProgramsWhole)
 	h.Errors = append(h.Errors, o.Errors...)
+	h.merge(&o.Setup)
 	h.Gaps = append(h.Gaps, o.Gaps...)
 }
 

@@ -6,6 +6,7 @@ package evidencetest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -173,6 +174,36 @@ func viewMore(v map[string]any, h *host.Host) {
 		return []string{p.Name, p.Version, p.Publisher, p.From.At}
 	})
 	show(v, "programs_whole", h.ProgramsWhole)
+	names := h.SettingNames()
+	lines("settings", len(names), func(i int) []string {
+		var said []string
+		for _, c := range h.Settings[names[i]].Claims() {
+			said = append(said, c.Value)
+		}
+		return []string{names[i] + " = " + strings.Join(slices.Compact(said), " or ")}
+	})
+	lines("services", len(h.Services), func(i int) []string {
+		s := h.Services[i]
+		return []string{s.Name, string(s.Start), s.Image, s.Display}
+	})
+	show(v, "services_whole", h.ServicesWhole)
+	lines("firewall_rules", len(h.FirewallRules), func(i int) []string {
+		r := h.FirewallRules[i]
+		return []string{
+			r.ID, fmt.Sprintf("active %v, allow %v, out %v", r.Active, r.Allow, r.Out), r.Protocol, r.Profiles,
+			r.Local, r.LocalPort, "peer " + r.Peer, r.PeerPort, r.App, r.Service, r.Name,
+		}
+	})
+	show(v, "firewall_whole", h.FirewallWhole)
+	lines("shares", len(h.Shares), func(i int) []string { return []string{h.Shares[i].Name, h.Shares[i].Path} })
+	lines("adapters", len(h.Adapters), func(i int) []string {
+		a := h.Adapters[i]
+		return []string{a.ID, a.Name, fmt.Sprintf("dhcp %v", a.DHCP), strings.Join(a.Addresses, " "), "via " + strings.Join(a.Gateways, " "), "dns " + strings.Join(a.NameServers, " ")}
+	})
+	roles := h.Roles.All()
+	lines("roles", len(roles), func(i int) []string { return []string{roles[i]} })
+	show(v, "servicing_stack", h.ServicingStack)
+	show(v, "shutdown", h.Shutdown)
 	lines("errors", len(h.Errors), func(i int) []string {
 		e := h.Errors[i]
 		return []string{e.Code, day(e.On), e.From.At, e.Text}

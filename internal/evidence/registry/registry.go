@@ -60,6 +60,7 @@ func Say(h *host.Host, machine winreg.Key, from host.Source, rank int) {
 	r.servicing(build)
 	r.programs()
 	r.licences()
+	r.setup()
 }
 
 type reading struct {
