@@ -354,3 +354,21 @@ func readFile(t *testing.T, name string) string {
 	}
 	return strings.ReplaceAll(string(b), "\r\n", "\n")
 }
+
+// TestDependenciesSayWhy: each module that we require ourselves carries its reason.
+func TestDependenciesSayWhy(t *testing.T) {
+	b, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "require "))
+		module, rest, ok := strings.Cut(line, " v")
+		if !ok || !strings.Contains(module, ".") || strings.Contains(module, "//") {
+			continue
+		}
+		if _, why, ok := strings.Cut(rest, "// "); !ok || why == "" {
+			t.Errorf("go.mod: %s does not say what it is for", module)
+		}
+	}
+}

@@ -3,14 +3,14 @@ module github.com/oldguard/oldguard
 go 1.26.0
 
 require (
-	github.com/google/go-cmp v0.7.0
-	github.com/klauspost/compress v1.20.3
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/spf13/cobra v1.10.2
-	github.com/ulikunitz/xz v0.5.17
-	github.com/xuri/excelize/v2 v2.11.1
-	golang.org/x/term v0.47.0
-	golang.org/x/text v0.43.0
+	github.com/google/go-cmp v0.7.0 // tests: differences one can read
+	github.com/klauspost/compress v1.20.3 // zstd, the frames of the catalogue: the standard library has none
+	github.com/rogpeppe/go-internal v1.16.0 // tests: transcripts of the command line (testscript)
+	github.com/spf13/cobra v1.10.2 // commands, flags, help, completion, man pages
+	github.com/ulikunitz/xz v0.5.17 // feeds come packed with xz: the standard library has none
+	github.com/xuri/excelize/v2 v2.11.1 // spreadsheet reports
+	golang.org/x/term v0.47.0 // whether there is a terminal, and how wide
+	golang.org/x/text v0.43.0 // code pages of old consoles
 )
 
 require (
