@@ -219,6 +219,8 @@ func (x *assessor) whyAbsent(i int) host.Reason {
 	switch {
 	case x.st.State[i] != infer.Absent:
 		return host.Reason{Text: "nothing listed contains it, and no list is known to be complete"}
+	case x.st.Idle(x.rec.Updates[i].KB) != nil:
+		return x.whyIdle(i)
 	case x.st.IsWhole:
 		if x.absent.From == nil {
 			x.absent = host.Reason{Text: "neither it nor anything that contains it is in the list, which is whole: " + x.st.Whole.Why, From: []host.Source{x.st.Whole.From}}
@@ -228,6 +230,17 @@ func (x *assessor) whyAbsent(i int) host.Reason {
 		return host.Reason{Text: fmt.Sprintf("the machine is at %s, and this update leads to a later revision", x.Build)}
 	}
 	return host.Reason{Text: fmt.Sprintf("the machine shows build %s, and this update leads to a later one", x.st.BuildProof), From: sourcesOf(x.Host.Build)}
+}
+
+// whyIdle says of update i that its own packages show that it is not in effect.
+func (x *assessor) whyIdle(i int) host.Reason {
+	u := &x.rec.Updates[i]
+	idle := x.st.Idle(u.KB)
+	r := host.Reason{Text: fmt.Sprintf("%s is not in effect: its package %s is %s, and nothing known that replaces it is in effect", x.name(u.KB), idle[0].Name, idle[0].State)}
+	for _, p := range idle {
+		r.From = append(r.From, p.From)
+	}
+	return r
 }
 
 func sourcesOf[T comparable](f host.Fact[T]) (out []host.Source) {
@@ -342,7 +355,7 @@ func (x *assessor) undecided() {
 }
 
 // group gives the group of an update that cannot be decided, empty for one that can, or
-// that the missing rollup contains anyway.
+// that the missing rollup contains anyway. A single fix is decided by its own packages.
 func (x *assessor) group(u *catalog.Update) string {
 	rel := x.rec.Release
 	switch u.Stream {
@@ -359,6 +372,8 @@ func (x *assessor) group(u *catalog.Update) string {
 		switch {
 		case u.Stream == catalog.IE:
 			return groupIE
+		case x.st.Idle(u.KB) != nil:
+			return ""
 		case rel.Always:
 			return groupStandAlone
 		case rel.RollupSince == 0 || u.Released < rel.RollupSince:

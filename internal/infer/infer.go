@@ -149,6 +149,7 @@ type Standing struct {
 	// PendingRestart is an update that is listed although the build it leads to does not
 	// show yet; zero if there is none.
 	PendingRestart winver.KB
+	idle           map[winver.KB][]host.Package // see Idle
 }
 
 // InForce reports whether update i is present or contained in what is.
@@ -165,6 +166,7 @@ func Stand(h *host.Host, rec *catalog.Records) *Standing {
 	ups := rec.Updates
 	s := &Standing{Records: rec, State: make([]State, len(ups)), By: make([]winver.KB, len(ups)), Newest: -1}
 	s.Whole, s.IsWhole = h.Updates.Whole()
+	s.idle = idlePackages(h, s.IsWhole)
 	build, _ := h.Build.Value()
 	newest := map[catalog.Stream]int{}
 	better := func(i int) {
@@ -295,7 +297,7 @@ func (s *Standing) index(kb winver.KB) int {
 }
 
 // absences marks what is proven not to be in force: by a whole list, for what such a list
-// names, and by a build older than the one an update leads to.
+// names, by a build older than the one an update leads to, and by its own packages.
 func (s *Standing) absences(h *host.Host, build winver.Build) {
 	ups := s.Records.Updates
 	first := -1 // the earliest cumulative update that leads to a later build than is shown
@@ -320,7 +322,7 @@ func (s *Standing) absences(h *host.Host, build winver.Build) {
 		case s.State[i] != Undetermined:
 		case later(&ups[i]) && s.PendingRestart == 0:
 			s.State[i], s.BuildProof = Absent, build.Base()
-		case s.IsWhole && h.Updates.Has(ups[i].KB) == host.No:
+		case s.IsWhole && h.Updates.Has(ups[i].KB) == host.No, s.idle[ups[i].KB] != nil:
 			s.State[i] = Absent
 		}
 	}
