@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/oldguard/oldguard/internal/evidence"
@@ -137,6 +138,9 @@ func open(in evidence.Input, f *io.SectionReader, name string) (*regf.Hive, erro
 			with = append(with, log)
 		}
 	}
+	if (in.Beside(name+".LOG1") == nil) != (in.Beside(name+".LOG2") == nil) {
+		with = append(with, nil) // Windows has either both or none
+	}
 	return regf.Open(f, f.Size(), with...)
 }
 
@@ -157,14 +161,14 @@ next:
 // gaps says what could not be read.
 func gaps(h *host.Host, hive *regf.Hive, from host.Source, name, file string) {
 	from.At = `HKLM\` + name
+	anomalies, _ := hive.Anomalies()
 	if hive.State() == regf.Dirty {
-		h.Gap(host.Gap{
-			What: "hive " + name, From: from,
-			Why:  "Windows had not finished writing it, and no log beside it completes it: what it says may be out of date, and it proves nothing to be absent",
-			Hint: fmt.Sprintf("give %[1]s.LOG1 and %[1]s.LOG2 together with it", base(file)),
-		})
+		why := "Windows had not finished writing it, and no log beside it completes it: what it says may be out of date, and it proves nothing to be absent"
+		if i := slices.IndexFunc(anomalies, func(a regf.Anomaly) bool { return a.Log > 0 }); i >= 0 {
+			why += "; of a log: " + anomalies[i].What
+		}
+		h.Gap(host.Gap{What: "hive " + name, From: from, Why: why, Hint: fmt.Sprintf("give %[1]s.LOG1 and %[1]s.LOG2 together with it", base(file))})
 	}
-	anomalies, count := hive.Anomalies()
 	for _, a := range anomalies {
 		if !a.Lost {
 			continue
@@ -175,7 +179,7 @@ func gaps(h *host.Host, hive *regf.Hive, from host.Source, name, file string) {
 		}
 		h.Gap(host.Gap{
 			What: "hive " + name, From: from,
-			Why:  fmt.Sprintf("the hive is damaged, in %s; what is damaged was left out. First: at offset %d%s, %s", evidence.Count(count, "place", "places"), a.Offset, where, a.What),
+			Why:  fmt.Sprintf("the hive is damaged, in %s; what is damaged was left out. First: at offset %d%s, %s", evidence.Count(hive.Lost(), "place", "places"), a.Offset, where, a.What),
 			Hint: "copy the file again from the machine that is switched off, or save it with reg save",
 		})
 		return

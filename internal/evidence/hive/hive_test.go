@@ -158,6 +158,7 @@ func cases(t testing.TB) map[string]fs.FS {
 		"dirty_without_log":      fstest.MapFS{"SOFTWARE": torn, "SYSTEM": sys},
 		"dirty_with_old_log":     fstest.MapFS{"SOFTWARE": torn, "software.log1": {Data: regftest.OldLog(before, sw.Data)}, "SOFTWARE.LOG2": empty},
 		"dirty_with_new_log":     fstest.MapFS{"SOFTWARE": torn, "SOFTWARE.LOG1": empty, "SOFTWARE.LOG2": {Data: regftest.NewLog(1, before, sw.Data)}},
+		"dirty_with_one_new_log": fstest.MapFS{"SOFTWARE": torn, "SOFTWARE.LOG1": {Data: regftest.NewLog(1, before, sw.Data)}},
 		"log_alone":              fstest.MapFS{"SOFTWARE.LOG1": {Data: regftest.OldLog(before, sw.Data)}},
 		"damaged":                fstest.MapFS{"SOFTWARE": {Data: holed}},
 		"cut":                    fstest.MapFS{"SOFTWARE": {Data: sw.Data[:4096+600]}},

@@ -17,13 +17,17 @@ type entry struct {
 	log, at                 int
 }
 
-// recover applies logs to a hive that was being written. It reports whether that completed
-// the hive: a log that does not fit it is none, and a damaged one is not applied, or, of
-// the new kind, only up to the damage.
-func (h *Hive) recover(logs []*io.SectionReader) bool {
+// recover applies logs to a hive that was being written, and tells whether that completed
+// it: a log that does not fit it is none, and a damaged one is not applied, or, of the new
+// kind, only up to the damage, as Windows does. A log that is missing may go on where one
+// of the new kind ends; each of the old kind is whole.
+func (h *Hive) recover(logs []*io.SectionReader) State {
 	var old, young []openLog
 	growth := int64(len(h.bins))
 	for i, r := range logs {
+		if r == nil {
+			continue
+		}
 		l, ok := h.openLog(i+1, r)
 		if !ok {
 			continue
@@ -36,10 +40,16 @@ func (h *Hive) recover(logs []*io.SectionReader) bool {
 		}
 	}
 	growth = min(growth, maxHive) // no page lies further out than all logs hold pages
-	if h.recoverNew(young, int(growth)) {
-		return true
+	switch {
+	case h.recoverNew(young, int(growth)):
+		if slices.Contains(logs, nil) {
+			return Dirty
+		}
+		return Recovered
+	case slices.ContainsFunc(old, func(l openLog) bool { return h.recoverOld(l, int(growth)) }):
+		return Recovered
 	}
-	return slices.ContainsFunc(old, func(l openLog) bool { return h.recoverOld(l, int(growth)) })
+	return Dirty
 }
 
 type openLog struct {
@@ -54,26 +64,26 @@ func (h *Hive) openLog(number int, r *io.SectionReader) (l openLog, ok bool) {
 		return l, false
 	}
 	if r.Size() > maxHive {
-		h.odd(0, nil, "log %d is larger than %d MB", number, maxHive>>20)
+		h.oddLog(number, 0, "it is larger than %d MB", maxHive>>20)
 		return l, false
 	}
 	l = openLog{number: number, data: make([]byte, r.Size())}
 	if _, err := r.ReadAt(l.data, 0); err != nil && !errors.Is(err, io.EOF) {
-		h.odd(0, nil, "log %d: %v", number, err)
+		h.oddLog(number, 0, "%v", err)
 		return l, false
 	}
 	if !errors.Is(Sniff(l.data), ErrLog) {
 		if len(bytes.Trim(l.data[:sectorSize], "\x00")) > 0 {
-			h.odd(0, nil, "log %d is no transaction log", number)
+			h.oddLog(number, 0, "it is no transaction log")
 		}
 		return l, false
 	}
 	l.base = parseBase(l.data)
 	switch {
 	case !l.valid:
-		h.odd(508, nil, "the checksum of the first block of log %d is wrong; it was not applied", number)
+		h.oddLog(number, 508, "the checksum of its first block is wrong; it was not applied")
 	case l.primary != l.secondary:
-		h.odd(4, nil, "log %d was itself being written; it was not applied", number)
+		h.oddLog(number, 4, "it was itself being written; it was not applied")
 	default:
 		return l, true
 	}
@@ -86,13 +96,13 @@ func (h *Hive) openLog(number int, r *io.SectionReader) (l openLog, ok bool) {
 func (h *Hive) recoverOld(l openLog, growth int) bool {
 	again := len(h.bins) > 28 && l.written == binary.LittleEndian.Uint64(h.bins[20:])
 	if l.written != h.written && (h.valid || !again) {
-		h.odd(12, nil, "log %d is of another time than the hive; it was not applied", l.number)
+		h.oddLog(l.number, 12, "it is of another time than the hive; it was not applied")
 		return false
 	}
 	start := sectorSize * int(min(max(l.cluster, 1), 8))
 	bitmap := int(l.size / sectorSize / 8)
 	if len(l.data) < start+4+bitmap || !bytes.HasPrefix(l.data[start:], []byte("DIRT")) || int(l.size) > growth {
-		h.odd(start, nil, "log %d has no list of pages; it was not applied", l.number)
+		h.oddLog(l.number, start, "it has no list of pages; it was not applied")
 		return false
 	}
 	dirty := l.data[start+4 : start+4+bitmap]
@@ -102,7 +112,7 @@ func (h *Hive) recoverOld(l openLog, growth int) bool {
 		n += bits.OnesCount8(b)
 	}
 	if n == 0 || n*sectorSize > len(pages) {
-		h.odd(start, nil, "log %d announces %d sectors and ends before the last; it was not applied", l.number, n)
+		h.oddLog(l.number, start, "it announces %d sectors and ends before the last; it was not applied", n)
 		return false
 	}
 	h.base = l.base
@@ -139,16 +149,16 @@ func (h *Hive) recoverNew(logs []openLog, growth int) bool {
 		case e.seq < from:
 			continue // written into the hive already
 		case done && e.seq > from:
-			h.odd(e.at, nil, "log %d goes on at number %d, and %d is missing; the rest was not applied", e.log, e.seq, from)
+			h.oddLog(e.log, e.at, "it goes on at number %d, and %d is missing; the rest was not applied", e.seq, from)
 			return true
 		case !h.apply(e, growth):
-			h.odd(e.at, nil, "entry %d of log %d names pages that are not there; from it on nothing was applied", e.seq, e.log)
+			h.oddLog(e.log, e.at, "entry %d names pages that are not there; from it on nothing was applied", e.seq)
 			return done
 		}
 		from, done = e.seq+1, true
 	}
 	if !done {
-		h.odd(4, nil, "no log goes on where the hive ends, at number %d", from)
+		h.oddLog(logs[0].number, 4, "it does not go on where the hive ends, at number %d", from)
 	}
 	return done
 }
@@ -173,7 +183,7 @@ func (h *Hive) readEntries(l openLog, to []entry) []entry {
 		n := int(le.Uint32(b[4:]))
 		if n < entryHead || n%sectorSize != 0 || n > len(b) || e.size%pageSize != 0 ||
 			marvin(b[:32]) != le.Uint64(b[32:]) || marvin(b[entryHead:n]) != le.Uint64(b[24:]) {
-			h.odd(at, nil, "entry %d of log %d has a wrong checksum or size; from it on nothing was applied", e.seq, l.number)
+			h.oddLog(l.number, at, "entry %d has a wrong checksum or size; from it on nothing was applied", e.seq)
 			break
 		}
 		e.body = b[entryHead:n]

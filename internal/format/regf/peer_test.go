@@ -89,6 +89,10 @@ func section(b []byte) *io.SectionReader {
 func open(b []byte, logs ...[]byte) (*regf.Hive, error) {
 	var sections []*io.SectionReader
 	for _, l := range logs {
+		if bytes.Equal(l, missing) {
+			sections = append(sections, nil)
+			continue
+		}
 		sections = append(sections, section(l))
 	}
 	return regf.Open(bytes.NewReader(b), int64(len(b)), sections...)

@@ -67,7 +67,8 @@ func (s State) String() string {
 // Anomaly is something in a hive or log that Windows would not have written, or damage
 // because of which something was left out.
 type Anomaly struct {
-	Offset int64  // in the hive; of a log, in the log
+	Log    int    // in which of the logs, in the order given, from 1; 0 is the hive itself
+	Offset int64  // in the file
 	Key    string // path of the key concerned, without the root; empty if there is none
 	What   string
 	Lost   bool // something was left out
@@ -87,8 +88,8 @@ type Hive struct {
 	seen            []uint64
 	entries, claims int
 
-	anomalies []Anomaly
-	count     int
+	anomalies   []Anomaly
+	count, lose int // of all, and of those that are Lost
 }
 
 // base is the base block of a hive or log.
@@ -125,8 +126,9 @@ func Sniff(head []byte) error {
 }
 
 // Open reads the hive in r, which is size bytes long, and applies those logs that belong to
-// it and complete it; their order does not matter. It gives ErrNotHive, ErrLog, an error of
-// r, or an error that says why no key can be read. It keeps neither r nor the logs.
+// it and complete it; their order does not matter, and nil stands for one that is missing.
+// It gives ErrNotHive, ErrLog, an error of r, or an error that says why no key can be read.
+// It keeps neither r nor the logs.
 func Open(r io.ReaderAt, size int64, logs ...*io.SectionReader) (*Hive, error) {
 	var head [sectorSize]byte
 	switch n, err := r.ReadAt(head[:min(size, sectorSize)], 0); {
@@ -151,8 +153,8 @@ func Open(r io.ReaderAt, size int64, logs ...*io.SectionReader) (*Hive, error) {
 	switch {
 	case h.valid && h.primary == h.secondary:
 		h.state = Clean
-	case h.recover(logs):
-		h.state = Recovered
+	default:
+		h.state = h.recover(logs)
 	}
 	switch {
 	case !h.valid:
@@ -212,20 +214,33 @@ func (h *Hive) Written() time.Time { return fileTime(h.written) }
 // them, and how many there are in all.
 func (h *Hive) Anomalies() (first []Anomaly, count int) { return h.anomalies, h.count }
 
+// Lost is the number of anomalies because of which something was left out.
+func (h *Hive) Lost() int { return h.lose }
+
 // odd records an anomaly at an offset of the file, lost one because of which something of
 // key k is left out. k is nil where no key is concerned.
-func (h *Hive) odd(at int, k *Key, format string, args ...any) { h.note(at, k, false, format, args) }
+func (h *Hive) odd(at int, k *Key, format string, args ...any) {
+	h.note(Anomaly{Offset: int64(at)}, k, format, args)
+}
 
-func (h *Hive) lost(at int, k *Key, format string, args ...any) { h.note(at, k, true, format, args) }
-
-func (h *Hive) note(at int, k *Key, lost bool, format string, args []any) {
-	if lost && k != nil {
+func (h *Hive) lost(at int, k *Key, format string, args ...any) {
+	h.lose++
+	if k != nil {
 		k.lossy = true
 	}
+	h.note(Anomaly{Offset: int64(at), Lost: true}, k, format, args)
+}
+
+// oddLog is odd for a place in a log.
+func (h *Hive) oddLog(log, at int, format string, args ...any) {
+	h.note(Anomaly{Log: log, Offset: int64(at)}, nil, format, args)
+}
+
+func (h *Hive) note(a Anomaly, k *Key, format string, args []any) {
 	if h.count++; len(h.anomalies) >= maxAnomalies {
 		return
 	}
-	a := Anomaly{Offset: int64(at), What: fmt.Sprintf(format, args...), Lost: lost}
+	a.What = fmt.Sprintf(format, args...)
 	if k != nil {
 		a.Key = k.Path()
 	}

@@ -152,6 +152,9 @@ func build(t *testing.T, h *regf.Hive) string {
 	return v.Plain()
 }
 
+// missing stands for a log that is not there, and might be.
+var missing = []byte("missing")
+
 func TestLogs(t *testing.T) {
 	at := func(s string) []byte { return regftest.Hive(sample(t, s), regftest.Options{Sequence: 7}) }
 	one, two, three := at("6001"), at("6002"), at("6003")
@@ -194,6 +197,8 @@ func TestLogs(t *testing.T) {
 		{"new_first_entry_spoiled", regftest.Torn(one), [][]byte{spoil(regftest.NewLog(7, one, two, three), 600)}, regf.Dirty, "6001", true},
 		{"new_last_byte_spoiled", regftest.Torn(one), [][]byte{spoil(regftest.NewLog(7, one, two, three), len(regftest.NewLog(7, one, two, three))-1)}, regf.Recovered, "6002", true},
 		{"new_restores_the_first_block", noSum, [][]byte{regftest.NewLog(7, one, three)}, regf.Recovered, "6003", true},
+		{"new_and_one_is_missing", regftest.Torn(one), [][]byte{regftest.NewLog(7, one, two), missing}, regf.Dirty, "6002", false},
+		{"old_and_one_is_missing", regftest.Torn(one), [][]byte{regftest.OldLog(one, two), missing}, regf.Recovered, "6002", false},
 		{"a_text", regftest.Torn(one), [][]byte{bytes.Repeat([]byte("no log "), 1000)}, regf.Dirty, "6001", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
