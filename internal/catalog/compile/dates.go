@@ -48,6 +48,18 @@ func (c *compiler) dateStacks(release string, date map[winver.KB]catalog.Date, s
 			stacks = append(stacks, x.kb)
 		}
 	}
+	// An undated stack stands between its neighbours: it was out when the next one was, and
+	// before that nobody can be said to lack it.
+	next := catalog.Date(0)
+	for _, kb := range slices.Backward(stacks) {
+		if date[kb] == 0 && c.kbs[kb] != nil {
+			date[kb], sure[kb] = c.kbs[kb].date, c.kbs[kb].sure
+		}
+		if date[kb] == 0 && next != 0 {
+			date[kb], sure[kb] = next, catalog.Bounded
+		}
+		next = date[kb]
+	}
 	c.dateList(stacks, date, sure)
 	return stacks
 }
