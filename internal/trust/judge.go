@@ -88,13 +88,14 @@ func (j *judge) signedData(place string, data []byte, s *subject, depth int, pad
 	if !sane(leaf.PublicKey) {
 		return fail(NotUnderstood, "key of the signer: algorithm or length not supported")
 	}
-	if err := signer.Verify(leaf, sd.ContentType, sd.Content); err != nil {
-		return fail(Altered, "%v", err)
-	}
-	if why := sig.compare(sd, s); why != "" {
-		return fail(Altered, "%s", why)
+	why := sig.compare(sd, s)
+	if err = signer.Verify(leaf, sd.ContentType, sd.Content); err != nil {
+		why = err.Error()
 	}
 	nested := j.unsigned(&sig, u, signer, s, depth, odd)
+	if why != "" {
+		return append(fail(Altered, "%s", why), nested...)
+	}
 	j.decide(&sig, u, leaf, s.kind)
 	for i, c := range sd.Certificates {
 		if !u.used[i] && sig.Verdict != OtherPublisher { // of whom it is unknown what he needs
@@ -312,13 +313,15 @@ func (j *judge) token(_ *use, parent *pkcs7.Signer, v der.Value, k Kind) (t Time
 	return t, odd
 }
 
-// ofClock reports whether an attribute certificate is what the clocks of Microsoft's authorities
-// put into their stamps: a statement about the authority's very certificate. Older clocks have it
-// signed along; newer ones (Thales TSS, from 2018 on) sign a digest that it does not have.
+// ofClock reports whether an attribute certificate is what the newer clocks of Microsoft's
+// authorities put into their stamps: a statement about the authority's very certificate. Older
+// clocks (nCipher DSE) had it signed along; these (Thales TSS, in files from 2019 on, later nShield
+// TSS) sign a digest that it does not have, and with a key that is not there.
 func ofClock(c pkcs7.Certificate, authority *x509.Certificate) bool {
 	const most = 1200 // bytes; those seen have 720 to 950
-	return authority != nil && len(c.Raw) <= most && bytes.Contains(c.Raw, authority.RawSubject) &&
-		bytes.Contains(c.Raw, sum(crypto.SHA1, authority.Raw))
+	return authority != nil && len(c.Raw) <= most &&
+		slices.ContainsFunc(authority.Subject.OrganizationalUnit, func(unit string) bool { return strings.Contains(unit, " TSS ESN:") }) &&
+		bytes.Contains(c.Raw, authority.RawSubject) && bytes.Contains(c.Raw, sum(crypto.SHA1, authority.Raw))
 }
 
 // authority checks the signature of a time stamp and the path of its signer, as of the time it states.

@@ -69,6 +69,8 @@ func open(r io.ReaderAt, size int64) (*subject, error) {
 		s.err = s.openInstaller(r, size)
 	case isSignedData(head[:n]):
 		s.kind, s.err = List, s.openList(r, size)
+	case len(start) >= 4 && start[:4] == "PK\x03\x04":
+		s.err = errors.New("a ZIP archive; the signatures of such packages (APPX, VSIX) are not read")
 	}
 	return s, nil
 }

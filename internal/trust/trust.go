@@ -173,7 +173,7 @@ func (j *judge) file(rep *Report, s *subject) {
 		return
 	}
 	if len(s.blobs) == 0 {
-		rep.Verdict, rep.Reasons = Unsigned, append([]string{"there is no signature in the file"}, s.odd...)
+		rep.Verdict, rep.Reasons = Unsigned, append([]string{"there is no signature in it of the kinds that updates have"}, s.odd...)
 		return
 	}
 	for _, b := range s.blobs {
