@@ -41,8 +41,9 @@ var kinds = []struct {
 	keys []string // directly below its root
 	read bool
 }{
-	{"SYSTEM", []string{"Select", "ControlSet001"}, true},
-	{"SYSTEM", []string{"Select", "ControlSet002"}, true},
+	{"SYSTEM", []string{"Select"}, true},
+	{"SYSTEM", []string{"ControlSet001"}, true},
+	{"SYSTEM", []string{"ControlSet002"}, true},
 	{"COMPONENTS", []string{"CanonicalData"}, true},
 	{"COMPONENTS", []string{"DerivedData"}, true},
 	{"NTUSER.DAT", []string{"Control Panel", "Software"}, false},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -218,13 +219,18 @@ func export(root *winreg.Memory, path string, b *strings.Builder) {
 
 // TestSameAsExport: a machine gives the same facts by its hives and by an export of them.
 func TestSameAsExport(t *testing.T) {
-	sw, sys := software(t, "6003"), system(t, "FS01")
+	compare(t, software(t, "6003"), system(t, "FS01"), regftest.Options{})
+}
+
+func compare(t *testing.T, sw, sys *winreg.Memory, o regftest.Options) {
+	t.Helper()
 	var reg strings.Builder
 	reg.WriteString("Windows Registry Editor Version 5.00\r\n\r\n")
 	export(sw, `HKEY_LOCAL_MACHINE\SOFTWARE`, &reg)
 	export(sys, `HKEY_LOCAL_MACHINE\SYSTEM`, &reg)
 	readers := []evidence.Reader{hive.Reader, regexport.Reader}
-	hives := evidencetest.Read(t, readers, fstest.MapFS{"SOFTWARE": file(sw, "SOFTWARE"), "SYSTEM": file(sys, "SYSTEM")})
+	files := fstest.MapFS{"SOFTWARE": {Data: regftest.Hive(sw, o)}, "SYSTEM": {Data: regftest.Hive(sys, o)}}
+	hives := evidencetest.Read(t, readers, files)
 	texts := evidencetest.Read(t, readers, fstest.MapFS{"all.reg": {Data: []byte(reg.String())}})
 	for _, hosts := range [][]map[string]any{hives, texts} {
 		for _, h := range hosts {
@@ -234,9 +240,45 @@ func TestSameAsExport(t *testing.T) {
 	if diff := cmp.Diff(hives, texts); diff != "" {
 		t.Errorf("(-hives +export):\n%s", diff)
 	}
-	both := evidencetest.Read(t, readers, fstest.MapFS{"SOFTWARE": file(sw, "SOFTWARE"), "SYSTEM": file(sys, "SYSTEM"), "all.reg": {Data: []byte(reg.String())}})
+	files["all.reg"] = &fstest.MapFile{Data: []byte(reg.String())}
+	both := evidencetest.Read(t, readers, files)
 	if len(both) != 1 || strings.Contains(fmt.Sprint(both), "disputed") {
 		t.Errorf("together they are %d machines, or dispute: %v", len(both), both)
+	}
+}
+
+// thin copies a registry and leaves out a part of it.
+func thin(from, to *winreg.Memory, path string, rng *rand.Rand) {
+	k := to
+	if path != "" {
+		k, _ = to.Create(path) // a path that was created before
+	}
+	values, _ := from.Values()
+	for _, v := range values {
+		if rng.IntN(8) > 0 {
+			k.Set(v)
+		}
+	}
+	for _, c := range from.Children() {
+		if path == "" || rng.IntN(12) > 0 { // what tells which hive it is stays
+			thin(c, to, strings.TrimPrefix(path+`\`+c.Name(), `\`), rng)
+		}
+	}
+}
+
+// TestThinSameAsExport is TestSameAsExport for machines of which this or that is not there.
+func TestThinSameAsExport(t *testing.T) {
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same machines each time
+		var sw, sys winreg.Memory
+		thin(software(t, "6003"), &sw, "", rng)
+		thin(system(t, "FS01"), &sys, "", rng)
+		whole(&sw)
+		whole(&sys)
+		compare(t, &sw, &sys, regftest.Options{List: []string{"lh", "lf", "li", "ri"}[rng.IntN(4)], Minor: 3 + rng.Uint32N(4), Wide: rng.IntN(2) == 0})
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
 	}
 }
 
@@ -268,5 +310,42 @@ func TestSeparateFiles(t *testing.T) {
 		if h.Name.Or("") != "FS01" || h.Build.Or(winver.Build{}).Number != 6003 || !h.Installed.Known() || h.MachineID.Or("") == "" || len(h.Gaps) > 0 {
 			t.Errorf("in %q: name %q, build %v, installed %v, gaps %+v", folder, h.Name.Or(""), h.Build.Or(winver.Build{}), h.Installed.Or(time.Time{}), h.Gaps)
 		}
+	}
+}
+
+// TestRoot: a hive answers as the live registry would.
+func TestRoot(t *testing.T) {
+	in := func(f *fstest.MapFile, name string) evidence.Input {
+		return evidence.Input{Name: name, File: io.NewSectionReader(bytes.NewReader(f.Data), 0, int64(len(f.Data)))}
+	}
+	live := host.Live{Roots: map[string]winreg.Key{}}
+	for _, f := range []evidence.Input{in(file(system(t, "FS01"), "SYSTEM"), "a.hiv"), in(file(software(t, "6003"), "SOFTWARE"), "b.hiv")} {
+		name, root, err := hive.Root(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		live.Roots[`HKLM\`+name] = root
+	}
+	for _, tt := range []struct {
+		name, key, value string
+		want             host.Tri
+		plain            string
+	}{
+		{"set_in_use", `HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\ComputerName`, "ComputerName", host.Yes, "FS01"},
+		{"another_set", `HKLM\SYSTEM\ControlSet001\Control\ComputerName\ComputerName`, "ComputerName", host.Yes, "WIN-OLDNAME"},
+		{"absent_in_the_set", `HKLM\SYSTEM\CurrentControlSet\Services\LanmanServer\Parameters`, "SMB1", host.No, ""},
+		{"software", `HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion`, "CurrentBuild", host.Yes, "6003"},
+		{"no_such_key", `HKLM\SOFTWARE\Microsoft\None`, "x", host.No, ""},
+		{"no_such_hive", `HKLM\COMPONENTS\DerivedData`, "x", host.Unknown, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			v, got := live.RegistryValue(tt.key, tt.value)
+			if got != tt.want || v.Plain() != tt.plain {
+				t.Errorf("%s\\%s = %q, %v; want %q, %v", tt.key, tt.value, v.Plain(), got, tt.plain, tt.want)
+			}
+		})
+	}
+	if _, _, err := hive.Root(in(file(keys(t, map[string][]winreg.Value{`SAM\Domains`: nil}), "SAM"), "SAM")); err == nil {
+		t.Error("SAM was opened")
 	}
 }

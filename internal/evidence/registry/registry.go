@@ -377,7 +377,7 @@ func (r *reading) packages(k winreg.Key, build winver.Build) {
 	r.damage(err, path)
 	l := cbs.List{Build: build, From: r.at(path), Rank: rankRevision}
 	if err != nil {
-		l.Cut = "not every package is shown: the key Packages was not exported whole"
+		l.Cut = "not every package is shown: the key Packages is not shown whole"
 	}
 	odd := 0
 	for _, key := range keys {
