@@ -130,7 +130,13 @@ func (r *run) run(ctx context.Context, args []string) error {
 func (r *run) choose() (report.Format, error) {
 	format, ok := report.Find(r.formats, r.format)
 	if !ok {
+		if _, ok := report.Find(report.Formats(), r.format); ok && !r.inspect {
+			return format, usageError{fmt.Errorf("with --since the format is text or json, not %q", r.format)}
+		}
 		return format, usageError{fmt.Errorf("there is no format %q", r.format)}
+	}
+	if r.options.Since != nil && r.findings != "" {
+		return format, usageError{errors.New("--since lists what changed: --findings chooses nothing")}
 	}
 	if r.as != "" {
 		known := false
@@ -261,7 +267,9 @@ func (r *run) report(ctx context.Context, format report.Format, out io.Writer, c
 		if report.Unread(a) {
 			m.gaps = h.Gaps
 		}
-		m.part, m.err = w.Prepare(a)
+		if m.part, m.err = w.Prepare(a); r.options.Since != nil {
+			m.status = levels[m.part.Level]
+		}
 		return m
 	}) {
 		if err = errors.Join(err, m.err); err != nil {
@@ -290,6 +298,9 @@ func (r *run) report(ctx context.Context, format report.Format, out io.Writer, c
 	}
 	if err := w.Close(); err != nil {
 		return err
+	}
+	if e := r.options.Since; e != nil && r.options.Many && len(e.Gone()) > 0 {
+		status = worse(status, statusUndecided)
 	}
 	switch {
 	case machines == 0:

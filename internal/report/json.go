@@ -37,7 +37,7 @@ func openInspectionJSON(w io.Writer, o Options) Writer {
 }
 
 // enclose writes one document as it is, and many as a list in an outer one, a line each.
-func enclose(w io.Writer, o Options, schema, list string, prepare func([]byte, *assess.Assessment) ([]byte, error)) Writer {
+func enclose(w io.Writer, o Options, schema, list string, prepare func([]byte, *assess.Assessment) ([]byte, error)) *jsonWriter {
 	if !o.Many {
 		return &jsonWriter{w: w, prepare: prepare}
 	}

@@ -64,6 +64,8 @@ type Options struct {
 	// Width is the number of columns of a terminal; 0 is where there is none.
 	Width int
 	Color bool
+	// Since is what Changes compare with.
+	Since *Earlier
 }
 
 // Findings chooses the findings to list. The counts are of all, whatever is listed.
