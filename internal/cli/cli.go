@@ -49,6 +49,6 @@ has published is built in; nothing is sent anywhere.
 	root.SetIn(e.Stdin)
 	root.SetOut(e.Stdout)
 	root.SetErr(e.Stderr)
-	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newCatalog(e), newVersion(e))
+	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newCatalog(e), newCollect(e), newVersion(e))
 	return root
 }
