@@ -269,7 +269,7 @@ func thin(from, to *winreg.Memory, path string, rng *rand.Rand) {
 // TestThinSameAsExport is TestSameAsExport for machines of which this or that is not there.
 func TestThinSameAsExport(t *testing.T) {
 	for seed := range uint64(40) {
-		rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // the same machines each time
+		rng := rand.New(rand.NewPCG(seed, 1))
 		var sw, sys winreg.Memory
 		thin(software(t, "6003"), &sw, "", rng)
 		thin(system(t, "FS01"), &sys, "", rng)
@@ -310,6 +310,27 @@ func TestSeparateFiles(t *testing.T) {
 		if h.Name.Or("") != "FS01" || h.Build.Or(winver.Build{}).Number != 6003 || !h.Installed.Known() || h.MachineID.Or("") == "" || len(h.Gaps) > 0 {
 			t.Errorf("in %q: name %q, build %v, installed %v, gaps %+v", folder, h.Name.Or(""), h.Build.Or(winver.Build{}), h.Installed.Or(time.Time{}), h.Gaps)
 		}
+	}
+}
+
+// TestWide: keys with very many subkeys, in which many names are looked up, take no time
+// that people notice.
+func TestWide(t *testing.T) {
+	all := map[string][]winreg.Value{`Select`: {dword("Current", 1)}}
+	for i := range 20_000 {
+		id := fmt.Sprintf("{%08x}", i)
+		all[`ControlSet001\Services\Service`+id] = []winreg.Value{dword("Start", 2), dword("Type", 0x10)}
+		all[`ControlSet001\Services\Tcpip\Parameters\Interfaces\`+id] = []winreg.Value{multi("IPAddress", "192.0.2.1")}
+		all[`ControlSet001\Control\Network\{4D36E972-E325-11CE-BFC1-08002BE10318}\`+id+`\Connection`] = []winreg.Value{text("Name", "Local Area Connection")}
+	}
+	tree := fstest.MapFS{"SYSTEM": file(keys(t, all), "SYSTEM")}
+	start := time.Now()
+	views := evidencetest.Read(t, []evidence.Reader{hive.Reader}, tree)
+	if d := time.Since(start); d > time.Second && !raceEnabled {
+		t.Errorf("%d bytes took %v", len(tree["SYSTEM"].Data), d)
+	}
+	if services, ok := views[0]["services"].([]string); !ok || len(services) != 20_000 {
+		t.Errorf("%d services", len(services))
 	}
 }
 

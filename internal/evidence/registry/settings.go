@@ -340,7 +340,7 @@ func (r *reading) adapters() {
 	}
 	keys, err := k.Subkeys()
 	r.damage(err, path)
-	for _, a := range keys {
+	for _, a := range keys[:min(len(keys), maxAdapters)] {
 		prefix := ""
 		dhcp, _ := number(a, "EnableDHCP")
 		if dhcp != 0 {
@@ -364,6 +364,9 @@ func (r *reading) adapters() {
 		})
 	}
 }
+
+// maxAdapters bounds how many are looked at; each is looked up by name in another key.
+const maxAdapters = 256
 
 // maxList bounds how many addresses of a kind an adapter may have.
 const maxList = 64

@@ -89,25 +89,50 @@ func (k *Key) Open(path string) (winreg.Key, error) {
 }
 
 func (k *Key) child(name string) *Key {
+	plain := isASCII(name)
 	for i := range k.keys {
 		c := &k.hive.keys[k.firstKey+i]
 		b := c.record()
-		if same(b[keyHead:keyHead+int(binary.LittleEndian.Uint16(b[72:]))], b[2]&flagNarrowKey != 0, name) {
+		if same(b[keyHead:keyHead+int(binary.LittleEndian.Uint16(b[72:]))], b[2]&flagNarrowKey != 0, name, plain) {
 			return c
 		}
 	}
 	return nil
 }
 
-// same compares a stored name with one, without regard to case.
-func same(stored []byte, isNarrow bool, name string) bool {
-	if !isNarrow {
+// same compares a stored name with one, without regard to case; plain tells that the one
+// is ASCII. Keys may have very many subkeys, so what is usual is told apart at once.
+func same(stored []byte, isNarrow bool, name string, plain bool) bool {
+	switch {
+	case !isNarrow:
 		return strings.EqualFold(wide(stored), name)
-	}
-	if len(stored) > len(name) { // no character is shorter in UTF-8 than in Latin-1
+	case !plain:
+		return strings.EqualFold(narrow(stored), name)
+	case len(stored) != len(name):
 		return false
 	}
-	return strings.EqualFold(narrow(stored), name)
+	for i, c := range stored {
+		if lower(c) != lower(name[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // errDamaged is why something may be there that is not shown.
@@ -148,9 +173,10 @@ func (k *Key) Subkeys() ([]winreg.Key, error) {
 
 // Value implements winreg.Key.
 func (k *Key) Value(name string) (winreg.Value, error) {
+	plain := isASCII(name)
 	for _, off := range k.hive.values[k.firstValue : k.firstValue+k.values] {
 		v, _ := k.hive.cell(off &^ damaged)
-		if !same(v[valueHead:valueHead+int(binary.LittleEndian.Uint16(v[2:]))], v[16]&flagNarrow != 0, name) {
+		if !same(v[valueHead:valueHead+int(binary.LittleEndian.Uint16(v[2:]))], v[16]&flagNarrow != 0, name, plain) {
 			continue
 		}
 		if off&damaged != 0 {

@@ -228,6 +228,9 @@ func mapKeys(m map[string][]byte) func(func(string) bool) {
 // TestPeerSpeed: opening and walking the largest hive, every value of it, takes at most a
 // fifth of the time of hivexml and of reglookup, and memory in proportion to the file.
 func TestPeerSpeed(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes this slower, and not the others")
+	}
 	b := unpack(t)["SYSTEM"]
 	file := filepath.Join(t.TempDir(), "SYSTEM")
 	if err := os.WriteFile(file, b, 0o600); err != nil {

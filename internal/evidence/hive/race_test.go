@@ -1,0 +1,5 @@
+//go:build race
+
+package hive_test
+
+const raceEnabled = true

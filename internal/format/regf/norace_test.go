@@ -1,0 +1,5 @@
+//go:build !race
+
+package regf_test
+
+const raceEnabled = false
