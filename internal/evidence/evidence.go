@@ -10,7 +10,7 @@ import (
 	"github.com/oldguard/oldguard/internal/host"
 )
 
-// Input is one piece of evidence. Exactly one of File and Tree is set.
+// Input is one piece of evidence. Either File or Tree is set.
 type Input struct {
 	// Name is the input as the user named it; for a file in a tree, the path below it.
 	Name string
@@ -18,6 +18,10 @@ type Input struct {
 	File *io.SectionReader
 	// Tree is a folder. A link in it is never followed, so it cannot lead out of it.
 	Tree fs.FS
+	// Path, for an input nested in another, is the file in Tree that is meant. It is opened
+	// and closed by Read; what lies beside it is looked for in Tree, which should find names
+	// without regard to case.
+	Path string
 	// Beside gives a file that lies in the same folder, by its name without regard to case;
 	// nil if there is none, or none that can be read. Read sets it, and closes what it
 	// gave. It is nil for what is nested in a file, unless whoever made the input sets it.
@@ -39,6 +43,11 @@ type Reader struct {
 	Doc string
 	// Sniff reports whether the input looks like this kind. It sees the head only.
 	Sniff func(Probe) bool
+	// Folder reports whether a folder as a whole is of this kind; nil for kinds of which none
+	// is. Such a folder is not walked, since most of what is in it is no evidence: Read gets
+	// it as Input.Tree and gives as nested inputs the files in it that are for others to
+	// read. They are all of one machine.
+	Folder func(fs.FS) bool
 	// Read says to h what the input says. What it cannot read it records as a gap of h;
 	// an error means that nothing, or nothing more, could be read. An input that holds
 	// several things, or the evidence of several machines, gives them as nested inputs

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,7 +19,8 @@ import (
 
 // Options of Read. The zero value is what one usually wants.
 type Options struct {
-	// As names the reader that must read every file, whatever the files look like.
+	// As names the reader that must read every file, whatever the files look like, but for
+	// those in a folder that is of its kind as a whole.
 	As string
 	// Workers is the number of files read at the same time; 0 is one for each processor.
 	Workers int
@@ -67,7 +69,7 @@ func Read(parent context.Context, readers []Reader, inputs []Input, o Options) i
 	return func(yield func(*host.Host, error) bool) {
 		ctx, cancel := context.WithCancel(parent)
 		defer cancel()
-		d := driver{Options: o, readers: readers}
+		d := driver{Options: o, readers: readers, all: readers}
 		if err := d.choose(); err != nil {
 			yield(nil, err)
 			return
@@ -96,6 +98,7 @@ func Read(parent context.Context, readers []Reader, inputs []Input, o Options) i
 type driver struct {
 	Options
 	readers []Reader
+	all     []Reader // also those that Options.As excludes
 	files   []file
 	// places finds a file by its folder and name, both as place joins them. It is made when
 	// a reader first asks for a file beside its own, since few do.
@@ -110,6 +113,7 @@ type file struct {
 	given  *io.SectionReader
 	tree   fs.FS // where path is, if not given
 	path   string
+	whole  bool   // path is a folder of a kind that one reader reads as a whole
 	broken string // why it cannot be read at all
 }
 
@@ -175,6 +179,10 @@ func (d *driver) walkTree(ctx context.Context, tree fs.FS, root string) {
 			f.broken = fmt.Sprintf("folders are nested more than %d deep here", d.MaxDepth)
 			d.files = append(d.files, f)
 			return fs.SkipDir
+		case e.IsDir() && d.whole(tree, p):
+			f.folder, f.whole = strings.Trim(f.name, "./"), true
+			d.files = append(d.files, f)
+			return fs.SkipDir
 		case e.IsDir():
 			return nil
 		case e.Type()&fs.ModeSymlink != 0:
@@ -192,6 +200,12 @@ func (d *driver) walkTree(ctx context.Context, tree fs.FS, root string) {
 	if err != nil && !errors.Is(err, errFull) && ctx.Err() == nil {
 		d.files = append(d.files, file{name: root, folder: root, broken: err.Error()})
 	}
+}
+
+// whole reports whether one reader reads the folder at p as a whole.
+func (d *driver) whole(tree fs.FS, p string) bool {
+	sub, err := fs.Sub(tree, p)
+	return err == nil && slices.ContainsFunc(d.readers, func(r Reader) bool { return r.Folder != nil && r.Folder(sub) })
 }
 
 // first reads every file to find out whose it is.
@@ -229,7 +243,7 @@ func (d *driver) first(ctx context.Context) (machines []*machine, kept map[int][
 // blank reports whether nothing is known of h but gaps.
 func blank(h *host.Host) bool {
 	return !h.Name.Known() && !h.Build.Known() && !h.Product.Known() && h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0 &&
-		len(h.Packages) == 0 && len(h.Licences) == 0 && len(h.Programs) == 0 && len(h.Errors) == 0 && !h.RestartChecked.Known() && len(h.Restart) == 0 && !h.Shown()
+		len(h.Packages) == 0 && len(h.Licences) == 0 && len(h.Programs) == 0 && len(h.Errors) == 0 && !h.RestartChecked.Known() && len(h.Restart) == 0 && len(h.Files) == 0 && !h.Shown()
 }
 
 // second puts together what the files of one machine say.
@@ -259,13 +273,33 @@ func (d *driver) read(ctx context.Context, f file) []*host.Host {
 	if f.broken != "" {
 		return []*host.Host{unread(f.name, f.broken)}
 	}
-	in, closeFile, err := f.open()
+	if f.whole {
+		sub, err := fs.Sub(f.tree, f.path)
+		if err != nil {
+			return []*host.Host{unread(f.name, err.Error())}
+		}
+		return d.descend(ctx, Input{Name: f.name, Tree: sub}, 0, nil)
+	}
+	hosts := []*host.Host(nil)
+	err := f.opened(func(name string) (file, bool) { return d.beside(f, name) }, func(in Input) {
+		hosts = d.descend(ctx, in, 0, nil)
+	})
 	if err != nil {
 		return []*host.Host{unread(f.name, err.Error())}
 	}
+	return hosts
+}
+
+// opened opens the file for as long as use takes, and with it the files beside it that use
+// asks for.
+func (f file) opened(beside func(name string) (file, bool), use func(Input)) error {
+	in, closeFile, err := f.open()
+	if err != nil {
+		return err
+	}
 	defer func() { closeFile() }() // it grows
 	in.Beside = func(name string) *io.SectionReader {
-		n, ok := d.beside(f, name)
+		n, ok := beside(name)
 		if !ok {
 			return nil
 		}
@@ -277,7 +311,25 @@ func (d *driver) read(ctx context.Context, f file) []*host.Host {
 		closeFile = func() { closeOther(); closeThis() }
 		return other.File
 	}
-	return d.descend(ctx, in, 0, nil)
+	use(in)
+	return nil
+}
+
+// inTree reads a file in a folder that one reader read as a whole, and by whatever reader
+// understands it: Options.As was about the folder.
+func (d *driver) inTree(ctx context.Context, n Input, depth int) (hosts []*host.Host) {
+	beside := func(name string) (file, bool) {
+		p := path.Join(path.Dir(n.Path), name)
+		return file{name: name, tree: n.Tree, path: p}, fs.ValidPath(p)
+	}
+	every := driver{Options: d.Options, readers: d.all, all: d.all}
+	err := file{name: n.Name, tree: n.Tree, path: n.Path}.opened(beside, func(in Input) {
+		hosts = every.descend(ctx, in, depth, nil)
+	})
+	if err != nil {
+		return []*host.Host{unread(n.Name, err.Error())}
+	}
+	return hosts
 }
 
 // beside finds a file in the folder of f.
@@ -312,6 +364,14 @@ func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host
 	if err != nil {
 		h.Gap(host.Gap{What: "file", From: host.Source{Reader: r.Name, Input: in.Name}, Why: err.Error()})
 	}
+	if in.Tree != nil {
+		for _, n := range nested {
+			for _, part := range d.inTree(ctx, n, depth+1) {
+				h.Merge(part)
+			}
+		}
+		return append(hosts, h)
+	}
 	if len(nested) == 0 || len(h.Gaps) > 0 || !blank(h) {
 		hosts = append(hosts, h)
 	}
@@ -326,6 +386,14 @@ func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host
 
 // recognise finds the reader for in and gives in its rank, or says why there is none.
 func (d *driver) recognise(in *Input) (r Reader, why string) {
+	if in.Tree != nil {
+		for i, r := range d.readers {
+			if r.Folder != nil && r.Folder(in.Tree) {
+				in.Rank = len(d.readers) - i
+				return r, ""
+			}
+		}
+	}
 	if in.File == nil {
 		return r, "there is a folder where a file is expected"
 	}

@@ -79,6 +79,9 @@ type Host struct {
 
 	Errors []LogError
 
+	// Files are program files of Windows, each once for each source.
+	Files []File
+
 	Setup
 
 	Gaps []Gap
@@ -120,6 +123,7 @@ func (h *Host) Merge(o *Host) {
 	h.Programs = append(h.Programs, o.Programs...)
 	h.ProgramsWhole.Merge(o.ProgramsWhole)
 	h.Errors = append(h.Errors, o.Errors...)
+	h.Files = append(h.Files, o.Files...)
 	h.merge(&o.Setup)
 	h.Gaps = append(h.Gaps, o.Gaps...)
 }

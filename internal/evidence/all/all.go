@@ -18,6 +18,7 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence/systeminfo"
 	"github.com/oldguard/oldguard/internal/evidence/ver"
 	"github.com/oldguard/oldguard/internal/evidence/wazuh"
+	"github.com/oldguard/oldguard/internal/evidence/winfolder"
 	"github.com/oldguard/oldguard/internal/evidence/wmi"
 	"github.com/oldguard/oldguard/internal/evidence/wmicqfe"
 )
@@ -37,6 +38,7 @@ func Readers() []evidence.Reader {
 		systeminfo.Reader,
 		computerinfo.Reader,
 		hive.Reader,
+		winfolder.Reader,
 		regexport.Reader,
 		dism.Reader,
 		wmi.Reader,

@@ -204,6 +204,10 @@ func viewMore(v map[string]any, h *host.Host) {
 	lines("roles", len(roles), func(i int) []string { return []string{roles[i]} })
 	show(v, "servicing_stack", h.ServicingStack)
 	show(v, "shutdown", h.Shutdown)
+	lines("files", len(h.Files), func(i int) []string {
+		f := h.Files[i]
+		return []string{f.Name, f.Version.String(), f.Arch.String()}
+	})
 	lines("errors", len(h.Errors), func(i int) []string {
 		e := h.Errors[i]
 		return []string{e.Code, day(e.On), e.From.At, e.Text}
