@@ -239,8 +239,8 @@ func TestBombs(t *testing.T) {
 	deep := []byte("x")
 	for range 10_000 {
 		deep = cabtest.Stored(cabtest.File{Name: "a.cab", Data: deep})
-		if len(deep) > 150_000 {
-			break // some thousand levels, and to make the others takes time
+		if len(deep) > 40_000 {
+			break // some hundred levels, and to make the others takes time
 		}
 	}
 	var many []cabtest.File
@@ -253,7 +253,7 @@ func TestBombs(t *testing.T) {
 	xml := []byte(`<assembly>` + strings.Repeat("<a/>", 1<<20) + `</assembly>`)
 	lists := cabtest.Cabinet{Folders: []cabtest.Folder{{Method: cab.MSZIP, Files: []cabtest.File{{Name: "update.mum", Data: xml}}}}}.Bytes()
 	var manifests []cabtest.File
-	for i := range 250 {
+	for i := range 60 {
 		manifests = append(manifests, cabtest.File{Name: fmt.Sprint(i, ".mum"), Data: xml[:250_000]})
 	}
 	texts := cabtest.Cabinet{Folders: []cabtest.Folder{{Method: cab.MSZIP, Files: manifests}}}.Bytes()
@@ -270,7 +270,7 @@ func TestBombs(t *testing.T) {
 			if err == nil && len(p.Gaps) == 0 {
 				t.Error("nothing was said")
 			}
-			if got := after.TotalAlloc - before.TotalAlloc; got > 256<<20 || took > 3*time.Second {
+			if got := after.TotalAlloc - before.TotalAlloc; got > 256<<20 || took > 3*time.Second && !raceEnabled {
 				t.Errorf("%d bytes took %d bytes of memory and %v", len(b), got, took)
 			}
 			t.Logf("%d bytes: %v, %v", len(b), took, err)

@@ -82,7 +82,7 @@ func Parse(r io.Reader) (*Node, error) {
 	root := &Node{}
 	stack := []open{{node: root}}
 	elements := 0
-	err := scan(r, func(t xml.Token) error {
+	err := scan(r, MaxBytes, func(t xml.Token) error {
 		top := &stack[len(stack)-1]
 		switch t := t.(type) {
 		case xml.StartElement:
@@ -131,7 +131,7 @@ func attributes(t xml.StartElement) (attr []Attr) {
 // has neither children nor text, and with its depth, from 0. It has no limit of elements.
 func Each(r io.Reader, visit func(depth int, n Node) error) error {
 	depth := 0
-	err := scan(r, func(t xml.Token) error {
+	err := scan(r, MaxBytes, func(t xml.Token) error {
 		switch t := t.(type) {
 		case xml.StartElement:
 			if depth++; depth > MaxDepth {
@@ -151,8 +151,8 @@ func Each(r io.Reader, visit func(depth int, n Node) error) error {
 
 // scan gives all tokens. Entities that the text declares are not expanded but are errors, and
 // text of many pieces (comments between) is bounded as all else is.
-func scan(r io.Reader, visit func(xml.Token) error) error {
-	limited := &io.LimitedReader{R: r, N: MaxBytes + 1}
+func scan(r io.Reader, limit int64, visit func(xml.Token) error) error {
+	limited := &io.LimitedReader{R: r, N: limit + 1}
 	br := bufio.NewReader(limited)
 	if bom, err := br.Peek(3); err == nil && string(bom) == "\xef\xbb\xbf" {
 		if _, err := br.Discard(len(bom)); err != nil {
@@ -164,7 +164,7 @@ func scan(r io.Reader, visit func(xml.Token) error) error {
 		t, err := d.RawToken()
 		switch {
 		case limited.N == 0:
-			return fmt.Errorf("%w: over %d bytes", ErrLimit, MaxBytes)
+			return fmt.Errorf("%w: over %d bytes", ErrLimit, limit)
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:

@@ -99,14 +99,16 @@ func (c Cabinet) pack(f Folder) (data []byte, blocks uint16) {
 		all = append(all, file.Data...)
 	}
 	z := newLZX(f, len(all))
+	var packed []byte
 	for at := 0; at < len(all); at += block {
 		end := min(at+block, len(all))
-		var packed []byte
-		switch f.Method {
+		switch again := at >= 2*block && bytes.Equal(all[at-block:end], all[at-2*block:end-block]); f.Method {
 		case cab.Stored, cab.Quantum:
 			packed = all[at:end]
 		case cab.MSZIP:
-			packed = mszip(all[max(0, at-block):at], all[at:end])
+			if !again { // many zeros are packed soon
+				packed = mszip(all[max(0, at-block):at], all[at:end])
+			}
 		case cab.LZX:
 			packed = z.frame(all, at, end)
 		}
