@@ -61,6 +61,10 @@ catalog: ## rebuild the embedded catalogue from the feeds in FROM=DIR
 docs: ## rewrite the program's outputs quoted in README.md and docs/
 	go test -run '^TestQuotedOutput$$' . -update
 
+.PHONY: man
+man: ## manual pages of all commands into dist/man
+	go run ./cmd/oldguard docs man dist/man
+
 .PHONY: cross
 cross: ## compile, tests included, for systems other than this one
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go vet ./...

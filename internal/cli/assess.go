@@ -28,12 +28,12 @@ that is there no more, a vulnerability of which nobody can tell whether it conce
 machine, or a source too old for the day; 0 everything else. Its formats are text and json.
 
 ` + statusHelp(),
-		Example: `  oldguard assess fs01.txt fs01-qfe.csv        one machine, from two files
-  oldguard assess --as-of 2020-01-14 fs01.txt  as on the day on which support ended
-  oldguard assess --format json fs01.txt       all findings with their reasons
-  oldguard assess --format jsonl evidence/     a folder with many machines, a line each
-  oldguard assess --since monday.json fs01.txt what changed since then, and why
-  systeminfo | oldguard assess -               on the machine itself, or by ssh`,
+		Example: `  oldguard assess fs01.txt fs01-qfe.csv         one machine, from two files
+  oldguard assess --as-of 2020-01-14 fs01.txt   as on the day on which support ended
+  oldguard assess --format json fs01.txt        all findings with their reasons
+  oldguard assess --format jsonl evidence/      a folder with many machines, a line each
+  oldguard assess --since monday.json fs01.txt  what changed since then, and why
+  systeminfo | oldguard assess -                on the machine itself, or by ssh`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.on = e.Now()

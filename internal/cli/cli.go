@@ -34,14 +34,17 @@ func newRoot(e Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "oldguard",
 		Short: "what an old Windows server is, what it lacks, and what cannot be known",
-		Long: `oldguard reads what you can get from a Windows machine, the text of systeminfo, wmic qfe
-or Get-HotFix, and says what the machine is, how it stands to support, what it lacks of
-what Microsoft has published, and what cannot be known from this evidence. What Microsoft
-has published is built in; nothing is sent anywhere.
+		Long: `oldguard reads what you can get from a Windows machine, such as the text of systeminfo and
+wmic qfe, registry exports and hives, logs, or the lists of an inventory, and says what the
+machine is, how it stands to support, what it lacks of what Microsoft has published, and
+what cannot be known from this evidence. What Microsoft has published is built in; nothing
+is sent anywhere.
 
 ` + statusHelp(),
-		Example: `  oldguard assess fs01.txt
+		Example: `  oldguard assess fs01.txt fs01-qfe.csv
+  oldguard assess --format html --output fleet.html evidence/
   oldguard inspect fs01.txt
+  oldguard explain 6003
   oldguard catalog info`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -49,6 +52,6 @@ has published is built in; nothing is sent anywhere.
 	root.SetIn(e.Stdin)
 	root.SetOut(e.Stdout)
 	root.SetErr(e.Stderr)
-	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newCatalog(e), newCollect(e), newVersion(e))
+	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newVerify(e), newCatalog(e), newCollect(e), newVersion(e), newDocs())
 	return root
 }

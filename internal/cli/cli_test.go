@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 
 	"github.com/oldguard/oldguard/internal/assess"
 	_ "github.com/oldguard/oldguard/internal/golden" // the flag -update
@@ -144,6 +145,41 @@ func TestStatus(t *testing.T) {
 	}
 	if got := worse(statusUndecided, statusBad); got != statusBad {
 		t.Errorf("undecided and bad are %d, want %d: 3 beats 4", got, statusBad)
+	}
+}
+
+// TestCommands holds that each command has examples in its help, which show it, and a
+// transcript that runs it.
+func TestCommands(t *testing.T) {
+	scripts, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("%d transcripts, %v", len(scripts), err)
+	}
+	var all strings.Builder
+	for _, name := range scripts {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(b)
+	}
+	n := 0
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		n++
+		if !strings.Contains(c.Example, c.CommandPath()) {
+			t.Errorf("%s: the examples do not show it", c.CommandPath())
+		}
+		if !c.HasSubCommands() && !strings.Contains(all.String(), c.CommandPath()) {
+			t.Errorf("%s: no transcript runs it", c.CommandPath())
+		}
+	}
+	visit(newRoot(Env{}))
+	if n < 8 {
+		t.Errorf("looked at %d commands only", n)
 	}
 }
 

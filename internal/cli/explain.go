@@ -47,6 +47,9 @@ catalogue.
 	f.StringVar(&x.asOf, "as-of", "", "answer by what was published until this `day`, as 2020-01-14 (default today)")
 	f.StringVar(&x.catalog, "catalog", "", "use this catalogue `file` instead of what is built in")
 	f.StringVar(&x.snippet, "snippet", "", "print a version check for this `tool`: "+strings.Join(snippetNames(), ", "))
+	complete(c, "format", []string{"text", "json"})
+	complete(c, "snippet", snippetNames())
+	c.ValidArgsFunction = completeReleases
 	return c
 }
 

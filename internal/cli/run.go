@@ -58,14 +58,6 @@ func (r *run) flags(c *cobra.Command) {
 	complete(c, "as", readers)
 }
 
-// complete tells the shell the values of a flag.
-func complete(c *cobra.Command, flag string, values []string) {
-	err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
-		panic(err) // there is no such flag: a mistake of ours
-	}
-}
-
 // oneOf names values as a choice: "a, b or c".
 func oneOf[T ~string](values []T) string {
 	var b strings.Builder
@@ -292,7 +284,7 @@ func (r *run) report(ctx context.Context, format report.Format, out io.Writer, c
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case n == 0:
-		return withHint("name files with the output of systeminfo, wmic qfe or Get-HotFix", "there is no file in what was named")
+		return withHint("name files with evidence, such as the output of systeminfo; docs/evidence.md lists what can be read", "there is no file in what was named")
 	case n == 1 && machines == 0:
 		return unread(gaps)
 	}
@@ -304,7 +296,7 @@ func (r *run) report(ctx context.Context, format report.Format, out io.Writer, c
 	}
 	switch {
 	case machines == 0:
-		return withHint("evidence is the text of systeminfo, wmic qfe or Get-HotFix", "nothing could be read")
+		return withHint("evidence is, for instance, the output of systeminfo; docs/evidence.md lists what can be read", "nothing could be read")
 	case r.inspect, status == statusClear:
 		return nil
 	}
