@@ -3,6 +3,7 @@ package plan_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,7 +11,9 @@ import (
 
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/explain"
 	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/internal/infer"
 	"github.com/oldguard/oldguard/internal/plan"
 	"github.com/oldguard/oldguard/winver"
 )
@@ -205,5 +208,205 @@ func TestStepsAreWhole(t *testing.T) {
 	i := slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.KB == 4474419 })
 	if p.Steps[i].File != "windows6.0-kb4474419-v4-x64.msu" || !p.Steps[i].FileSure {
 		t.Errorf("file %q", p.Steps[i].File)
+	}
+}
+
+// TestSecurityOnlyLine: on every release and architecture that has the line, from a bare
+// machine, from one in the middle of the line and from a rollup in the middle, after the
+// plan nothing of the line is missing, no rollup was installed, and the line is kept.
+func TestSecurityOnlyLine(t *testing.T) {
+	c := open(t)
+	on := day(t, "2026-06-01")
+	plans := 0
+	for _, rel := range c.Releases() {
+		rec, err := c.Records(rel.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range rel.Arches {
+			arch, err := winver.ParseArch(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var line []*catalog.Update
+			var rollup winver.KB
+			for i := range rec.Updates {
+				switch u := &rec.Updates[i]; {
+				case !u.Arches.Has(arch) || u.Released < rel.RollupSince || u.Released == 0:
+				case u.Stream == catalog.SecurityOnly:
+					line = append(line, u)
+				case u.Stream == catalog.Cumulative && i%2 == 0:
+					rollup = u.KB
+				}
+			}
+			if len(line) < 3 {
+				continue
+			}
+			for _, kbs := range [][]winver.KB{nil, {line[len(line)/2].KB}, {4474419, line[0].KB, line[1].KB}, {rollup}} {
+				for _, e := range []plan.Entitlement{plan.None, plan.PremiumAssurance} {
+					h := machine(rel, arch, kbs...)
+					p := plan.PatchHost(h, c, plan.Options{Entitlement: e, Line: plan.SecurityOnly}, on)
+					plans++
+					what := fmt.Sprintf("%s %s from %v with %s", rel.ID, arch, kbs, e)
+					if p.Why != "" || p.Line != plan.SecurityOnly {
+						t.Fatalf("%s: line %s, no plan: %s", what, p.Line, p.Why)
+					}
+					seen := map[string]bool{}
+					for _, s := range p.Steps {
+						for _, n := range s.Needs {
+							if !seen[n] {
+								t.Fatalf("%s: %s needs %s, which does not come before it", what, s.ID, n)
+							}
+						}
+						if seen[s.ID] {
+							t.Fatalf("%s: step %s twice", what, s.ID)
+						}
+						seen[s.ID] = true
+						if u, ok := rec.Update(s.KB); ok && u.Stream == catalog.Cumulative {
+							t.Fatalf("%s: the rollup %s is in the plan", what, s.KB)
+						}
+					}
+					after := p.Apply(h, c)
+					st := infer.Stand(after, rec)
+					for _, u := range line {
+						i := slices.IndexFunc(rec.Updates, func(v catalog.Update) bool { return v.KB == u.KB })
+						if u.Released <= p.Until && !st.InForce(i) {
+							t.Fatalf("%s: after the plan %s is not in force", what, u.KB)
+						}
+					}
+					again := plan.PatchHost(after, c, plan.Options{Entitlement: e}, on)
+					if again.Line == plan.SecurityOnly && len(again.Steps) > 0 {
+						t.Fatalf("%s: a second plan has steps: %v", what, updates(again))
+					}
+					if len(updates(p)) > 3 && again.Line != plan.SecurityOnly {
+						t.Fatalf("%s: the line is not kept", what)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d plans", plans)
+	if plans < 50 {
+		t.Errorf("%d plans: the test tests too little", plans)
+	}
+}
+
+func TestLineAsFound(t *testing.T) {
+	rel := release(t, "windows-server-2012-r2")
+	for _, tt := range []struct {
+		name string
+		kbs  []winver.KB
+		line plan.Line
+		want plan.Line
+	}{
+		{"nothing_installed", nil, "", plan.Rollup},
+		{"one_of_the_line", []winver.KB{4512489}, "", plan.SecurityOnly},
+		{"found_but_rollup_wanted", []winver.KB{4512489}, plan.Rollup, plan.Rollup},
+		{"rollup_after_it", []winver.KB{4512489, 4516067}, "", plan.Rollup},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := plan.PatchHost(machine(rel, winver.AMD64, tt.kbs...), open(t), plan.Options{Line: tt.line}, day(t, "2023-11-01"))
+			if p.Line != tt.want {
+				t.Errorf("line %s, want %s", p.Line, tt.want)
+			}
+		})
+	}
+	p := plan.PatchHost(machine(release(t, "windows-10-22h2"), winver.AMD64), open(t), plan.Options{Line: plan.SecurityOnly}, day(t, "2025-01-01"))
+	if p.Line != plan.Rollup || len(p.Notes) == 0 {
+		t.Errorf("a security-only line where there is none: %s, %q", p.Line, p.Notes)
+	}
+}
+
+func TestMatch(t *testing.T) {
+	bare := func() *plan.Patch {
+		return plan.PatchHost(machine(release(t, "windows-server-2008-sp2"), winver.AMD64), open(t), plan.Options{}, day(t, "2026-11-22"))
+	}
+	genuine := func(name string) plan.Have {
+		return plan.Have{Name: name, Genuine: true, Verdict: "genuine Microsoft update"}
+	}
+	for _, tt := range []struct {
+		name    string
+		have    plan.Have
+		kb      winver.KB
+		matched bool
+		refused int
+	}{
+		{"as_named", genuine("Windows6.0-KB4493730-x64.msu"), 4493730, true, 0},
+		{"with_the_digest", genuine("windows6.0-kb4493730-x64_5cb91f4e9000383f061b80f88feffdf228c2443c.msu"), 4493730, true, 0},
+		{"not_read", plan.Have{Name: "windows6.0-kb4493730-x64.msu"}, 4493730, true, 0},
+		{"altered", plan.Have{Name: "windows6.0-kb4493730-x64.msu", Verdict: "altered after signing"}, 4493730, false, 1},
+		{"old_revision", genuine("windows6.0-kb4474419-x64.msu"), 4474419, false, 1},
+		{"right_revision", genuine("windows6.0-kb4474419-v4-x64.msu"), 4474419, true, 0},
+		{"other_architecture", genuine("windows6.0-kb4493730-x86.msu"), 4493730, false, 0},
+		{"other_windows", genuine("windows6.1-kb4474419-v3-x64.msu"), 4474419, false, 1},
+		{"longer_number", genuine("windows6.0-kb44937301-x64.msu"), 4493730, false, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := bare()
+			p.Match([]plan.Have{tt.have})
+			for _, s := range p.Updates() {
+				if s.KB != tt.kb {
+					continue
+				}
+				if (s.Have != nil) != tt.matched || len(s.Refused) != tt.refused {
+					t.Errorf("have %+v, refused %+v", s.Have, s.Refused)
+				}
+				if s.Have != nil && !strings.Contains(s.Commands[0], tt.have.Name) {
+					t.Errorf("command %q does not name the file", s.Commands[0])
+				}
+			}
+		})
+	}
+}
+
+func TestFailuresAreExplained(t *testing.T) {
+	c := open(t)
+	p := plan.PatchHost(machine(release(t, "windows-server-2008-sp2"), winver.AMD64), c, plan.Options{Entitlement: plan.ESUYear3}, day(t, "2026-11-22"))
+	codes := map[string]bool{}
+	for _, s := range p.Steps {
+		for _, f := range s.Failures {
+			if f.Cause == "" || f.Cure == "" {
+				t.Errorf("%s: %+v", s.ID, f)
+			}
+			codes[f.Code] = true
+		}
+	}
+	for _, want := range []string{"0x80096010", "0x80092004", "0xC004F050", "0x80070643", "0x80070661"} {
+		if !codes[want] {
+			t.Errorf("no step says how %s comes", want)
+		}
+	}
+	delete(codes, "")
+	for code := range codes {
+		if a, err := explain.Explain(code, c, day(t, "2026-11-22")); err != nil || !a.Known {
+			t.Errorf("oldguard explain %s does not know it: %v", code, err)
+		}
+	}
+}
+
+func TestWhatItSaysFirst(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		rel        string
+		arch       winver.Arch
+		change     func(*host.Host)
+	}{
+		{"esu_cannot_be_bought", "can no longer be bought", "windows-server-2008-sp2", winver.AMD64, nil},
+		{"the_route_is_offline", "the route is offline", "windows-server-2008-sp2", winver.AMD64, nil},
+		{"itanium", "Nothing was published for Itanium after 2020-01-14", "windows-server-2008-sp2", winver.IA64, nil},
+		{"x86", "No later Windows Server runs on x86", "windows-server-2008-sp2", winver.X86, nil},
+		{"domain_controller", "USN rollback", "windows-server-2008-sp2", winver.AMD64, func(h *host.Host) { h.Role.Say(host.DomainController, 1, host.Source{}) }},
+		{"restart_is_pending", "a restart is pending: key", "windows-server-2008-sp2", winver.AMD64, func(h *host.Host) { h.Restart = []host.Reason{{Text: "key"}} }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := machine(release(t, tt.rel), tt.arch)
+			if tt.change != nil {
+				tt.change(h)
+			}
+			p := plan.PatchHost(h, open(t), plan.Options{}, day(t, "2026-11-22"))
+			if text := fmt.Sprint(p.Notes, p.Steps); !strings.Contains(text, tt.want) {
+				t.Errorf("%q is not in %s", tt.want, text)
+			}
+		})
 	}
 }
