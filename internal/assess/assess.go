@@ -168,8 +168,11 @@ type Assessment struct {
 	// Build is the version with the revision that its updates lead to, where that is known.
 	Build         winver.Build
 	BuildInferred bool
-	Support       Support
-	Updates       Updates
+	// AtLeast is the highest revision that program files show, a lower bound of the machine's;
+	// zero where no file tells.
+	AtLeast winver.Build
+	Support Support
+	Updates Updates
 	// Findings holds every vulnerability with a record for this release and architecture
 	// published by the day: exploited ones first, then by severity and CVE.
 	Findings []Finding
@@ -269,6 +272,7 @@ func (x *assessor) records() {
 	if l, ok := x.st.Records.Release.LastByArch[x.arch.String()]; ok && l < lastOf(rel) && x.AsOf > l {
 		x.note("Nothing was published for " + x.arch.String() + " after " + l.String() + ", while other architectures of " + rel.Name + " went on until " + lastOf(rel).String() + ".")
 	}
+	x.files()
 	x.restart()
 	x.updates()
 	x.findings()

@@ -149,7 +149,10 @@ type Standing struct {
 	// PendingRestart is an update that is listed although the build it leads to does not
 	// show yet; zero if there is none.
 	PendingRestart winver.KB
-	idle           map[winver.KB][]host.Package // see Idle
+	// AtLeast is the program file with the highest revision: the machine is at that revision
+	// at least. Its zero value says nothing. It proves no update to be in force.
+	AtLeast host.File
+	idle    map[winver.KB][]host.Package // see Idle
 }
 
 // InForce reports whether update i is present or contained in what is.
@@ -168,6 +171,7 @@ func Stand(h *host.Host, rec *catalog.Records) *Standing {
 	s.Whole, s.IsWhole = h.Updates.Whole()
 	s.idle = idlePackages(h, s.IsWhole)
 	build, _ := h.Build.Value()
+	s.AtLeast = atLeast(h, build)
 	newest := map[catalog.Stream]int{}
 	better := func(i int) {
 		st := ups[i].Stream
