@@ -125,8 +125,10 @@ type Member struct {
 
 // opened is a cabinet that was read, and where it lies.
 type opened struct {
-	in  string
-	cab *cab.Cabinet
+	in   string
+	cab  *cab.Cabinet
+	r    io.ReaderAt
+	size int64
 }
 
 // Open reads what there is to know about the file. It keeps r, which must stay open for Walk,
@@ -166,6 +168,18 @@ func (p *Package) Cabinet(at string) *cab.Cabinet {
 	for _, c := range p.cabinets {
 		if c.in == at {
 			return c.cab
+		}
+	}
+	return nil
+}
+
+// Bytes gives the cabinet at the path as it stands, signature included, the file itself for "".
+// It is nil if there is none. Of large cabinets inside the file only one goroutine may read at a
+// time.
+func (p *Package) Bytes(at string) *io.SectionReader {
+	for _, c := range p.cabinets {
+		if c.in == at {
+			return io.NewSectionReader(c.r, 0, c.size)
 		}
 	}
 	return nil
@@ -226,7 +240,7 @@ func (o *opener) open(r io.ReaderAt, size int64, at string, depth int) error {
 	if o.budget -= c.Unpacked(); o.budget < 0 {
 		return in(at, ErrLimit)
 	}
-	o.p.cabinets = append(o.p.cabinets, opened{in: at, cab: c})
+	o.p.cabinets = append(o.p.cabinets, opened{in: at, cab: c, r: r, size: size})
 	if strings.EqualFold(path.Base(at), "package.cab") && strings.EqualFold(path.Base(path.Dir(at)), "wsusscan.cab.d") {
 		if o.p.Scan, err = wsusscan.Read(c); err != nil {
 			o.gap(at, err)

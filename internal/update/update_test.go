@@ -206,6 +206,10 @@ func TestWalk(t *testing.T) {
 			t.Errorf("%q was not visited", m.Path)
 		}
 	}
+	inside, err := io.ReadAll(p.Bytes("Windows6.0-KB4990001-x64.cab"))
+	if err != nil || !bytes.Equal(inside, payload()) || p.Bytes("none") != nil {
+		t.Errorf("the cabinet inside comes out with %d bytes, %v", len(inside), err)
+	}
 	if p.Cabinet("WSUSSCAN.cab") == nil || p.Cabinet("") == nil || p.Cabinet("none") != nil {
 		t.Error("cabinets are not found by their paths")
 	}
