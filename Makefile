@@ -58,8 +58,8 @@ catalog: ## rebuild the embedded catalogue from the feeds in FROM=DIR
 	go run ./cmd/oldguard catalog build --from $(FROM) --output internal/catalog/catalog.bin
 
 .PHONY: docs
-docs: ## rewrite the program's outputs quoted in README.md and docs/
-	go test -run '^TestQuotedOutput$$' . -update
+docs: ## rewrite the program's outputs quoted in README.md and docs/, and the table of evidence
+	go test -run '^Test(QuotedOutput|EvidenceTable)$$' . -update
 
 .PHONY: man
 man: ## manual pages of all commands into dist/man
