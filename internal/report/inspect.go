@@ -27,8 +27,12 @@ type Inspection struct {
 	LicencesWhole bool        `json:"licences_whole"` // a source listed every one
 	Programs      []Installed `json:"programs"`
 	ProgramsWhole bool        `json:"programs_whole"` // a source listed every one
-	Errors        []LogError  `json:"log_errors"`
-	Gaps          []Gap       `json:"gaps"`
+	// Files are program files of Windows; AtLeast is the highest revision of the machine's
+	// build among them, a lower bound of its own; null where none tells.
+	Files   []SystemFile  `json:"files"`
+	AtLeast *winver.Build `json:"revision_at_least"`
+	Errors  []LogError    `json:"log_errors"`
+	Gaps    []Gap         `json:"gaps"`
 }
 
 // Installed is an installed program.
@@ -37,6 +41,14 @@ type Installed struct {
 	Version   string `json:"version"`
 	Publisher string `json:"publisher"`
 	Source    Source `json:"source"`
+}
+
+// SystemFile is a program file of Windows.
+type SystemFile struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Arch    string `json:"arch"`
+	Source  Source `json:"source"`
 }
 
 // List is what a source says about its list of updates as a whole.
@@ -77,7 +89,11 @@ func inspection(a *assess.Assessment) *Inspection {
 		Packages: each(h.Packages, packageOf), LicencesWhole: h.LicencesWhole.Or(false),
 		Programs:      each(h.Programs, func(p host.Program) Installed { return Installed{p.Name, p.Version, p.Publisher, sourceOf(p.From)} }),
 		ProgramsWhole: h.ProgramsWhole.Or(false),
-		Errors:        each(h.Errors, logErrorOf), Gaps: each(h.Gaps, gapOf),
+		Files: each(h.Files, func(f host.File) SystemFile {
+			return SystemFile{f.Name, f.Version.String(), f.Arch.String(), sourceOf(f.From)}
+		}),
+		AtLeast: known(a.AtLeast),
+		Errors:  each(h.Errors, logErrorOf), Gaps: each(h.Gaps, gapOf),
 	}
 }
 
@@ -112,6 +128,7 @@ func (o inspectionText) prepare(a *assess.Assessment) (Part, error) {
 	t.restart(h)
 	t.licences(h)
 	t.programs(h)
+	t.files(h)
 	t.errors(h.Errors)
 	if len(h.Gaps) > 0 {
 		t.title("What could not be read")
@@ -148,6 +165,9 @@ func (t *printer) follows(a *assess.Assessment) {
 		t.para(faint, "      because ", r.Text)
 	}
 	t.para(plain, "  build    ", build(a))
+	if a.AtLeast.Known() {
+		t.para(plain, "  files    ", "show revision "+a.AtLeast.String()+" at least, which proves no update installed")
+	}
 }
 
 func (t *printer) lists(h *host.Host) {
@@ -248,5 +268,15 @@ func (t *printer) programs(h *host.Host) {
 			text += " (" + p.Publisher + ")"
 		}
 		t.para(plain, "  - ", text)
+	}
+}
+
+func (t *printer) files(h *host.Host) {
+	if len(h.Files) == 0 {
+		return
+	}
+	t.title("Program files: %d", len(h.Files))
+	for _, f := range h.Files {
+		t.line("  ", fmt.Sprintf("%-30s  %s  %s", f.Name, f.Version, f.Arch))
 	}
 }
