@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
@@ -37,14 +38,21 @@ var certHash = map[x509.SignatureAlgorithm]crypto.Hash{
 	x509.ECDSAWithSHA512: crypto.SHA512,
 }
 
-// signed reports whether the key signed the certificate.
-func (j *judge) signed(c *x509.Certificate, key crypto.PublicKey) bool {
+// signed reports whether the key signed the certificate; id is what tells the key from others.
+// What was found out once is remembered: signatures of one file share most of their paths.
+func (j *judge) signed(c *x509.Certificate, key crypto.PublicKey, id []byte) bool {
 	h, ok := certHash[c.SignatureAlgorithm]
 	if !ok || !sane(key) {
 		return false
 	}
-	j.links++
-	return pkcs7.VerifyKey(key, h, sum(h, c.RawTBSCertificate), c.Signature) == nil
+	pair := [2][32]byte{sha256.Sum256(c.Raw), sha256.Sum256(id)}
+	j.links++ // known or not, for the bound is one of paths too
+	good, known := j.checked[pair]
+	if !known {
+		good = pkcs7.VerifyKey(key, h, sum(h, c.RawTBSCertificate), c.Signature) == nil
+		j.checked[pair] = good
+	}
+	return good
 }
 
 // sane reports whether a key costs no more time than Microsoft's do.
@@ -61,6 +69,7 @@ func sane(key crypto.PublicKey) bool {
 // find gives the path from a certificate to a root through the others, the shortest first.
 func (j *judge) find(leaf *x509.Certificate, others []*x509.Certificate) (*path, error) {
 	broken := false
+	visited := map[*x509.Certificate]bool{leaf: true} // one path to each, or their number would explode
 	paths := [][]*x509.Certificate{{leaf}}
 	for depth := 0; depth < maxPath && len(paths) > 0; depth++ {
 		var longer [][]*x509.Certificate
@@ -75,21 +84,22 @@ func (j *judge) find(leaf *x509.Certificate, others []*x509.Certificate) (*path,
 				case thumbprint(last) == r.SHA256: // the root itself came along
 					return &path{p, r}, nil
 				case !bytes.Equal(last.RawIssuer, r.Subject):
-				case j.signed(last, r.Key):
+				case j.signed(last, r.Key, []byte(r.SHA256)):
 					return &path{p, r}, nil
 				default:
 					broken = true
 				}
 			}
 			for _, c := range others {
-				if !bytes.Equal(last.RawIssuer, c.RawSubject) || slices.Contains(p, c) ||
+				if !bytes.Equal(last.RawIssuer, c.RawSubject) || visited[c] ||
 					len(last.AuthorityKeyId) > 0 && len(c.SubjectKeyId) > 0 && !bytes.Equal(last.AuthorityKeyId, c.SubjectKeyId) {
 					continue
 				}
-				if !j.signed(last, c.PublicKey) {
+				if !j.signed(last, c.PublicKey, c.RawSubjectPublicKeyInfo) {
 					broken = true
 					continue
 				}
+				visited[c] = true
 				longer = append(longer, append(slices.Clip(p), c))
 			}
 		}

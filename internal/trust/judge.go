@@ -21,11 +21,12 @@ type judge struct {
 	roots   []Root
 	links   int // certificates checked so far
 	sigs    int
-	crls    int // certificates looked up in a revocation list
+	crls    int                  // certificates looked up in a revocation list
+	checked map[[2][32]byte]bool // certificate and key: did this sign that
 }
 
 func newJudge(o Options) *judge {
-	j := &judge{options: o, roots: slices.Clone(Roots())}
+	j := &judge{options: o, roots: slices.Clone(Roots()), checked: map[[2][32]byte]bool{}}
 	for _, c := range o.Roots {
 		j.roots = append(j.roots, ofUser(c))
 	}
