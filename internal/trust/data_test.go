@@ -29,8 +29,8 @@ import (
 
 var today = time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
 
-// real gives a file of the real data, or skips the test where there is none.
-func real(t testing.TB, name string) string {
+// sample gives a file of the real data, or skips the test where there is none.
+func sample(t testing.TB, name string) string {
 	t.Helper()
 	dir := os.Getenv("OLDGUARD_DATA")
 	if dir == "" {
@@ -45,7 +45,7 @@ func real(t testing.TB, name string) string {
 
 func slurp(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(real(t, name))
+	b, err := os.ReadFile(sample(t, name))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestRealFiles(t *testing.T) {
 
 // TestRootTable holds the table against the certificates.
 func TestRootTable(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(real(t, "roots"), "*.crt"))
+	files, err := filepath.Glob(filepath.Join(sample(t, "roots"), "*.crt"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no certificates: %v", err)
 	}
@@ -232,7 +232,7 @@ func TestPeerDigests(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			file := real(t, name)
+			file := sample(t, name)
 			out, _ := exec.Command(program, "verify", "-ignore-cdp", "-in", file).CombinedOutput() // it fails for want of roots
 			var want, got []string
 			line := digest
@@ -257,7 +257,7 @@ func TestPeerPaths(t *testing.T) {
 	program := peer.Need(t, "openssl")
 	roots := filepath.Join(t.TempDir(), "roots.pem")
 	var all []byte
-	files, _ := filepath.Glob(filepath.Join(real(t, "roots"), "*.crt"))
+	files, _ := filepath.Glob(filepath.Join(sample(t, "roots"), "*.crt"))
 	for _, f := range files {
 		c := certificate(t, f)
 		if slices.ContainsFunc(Roots(), func(r Root) bool { return r.SHA256 == thumbprint(c) }) {
@@ -373,7 +373,7 @@ func TestPeerSpeed(t *testing.T) {
 		if v == Unsigned {
 			continue
 		}
-		file := real(t, name)
+		file := sample(t, name)
 		best(&ours, func() {
 			f, err := os.Open(file)
 			if err != nil {

@@ -108,7 +108,7 @@ func TestCompound(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add(compound())
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		c, err := msi.Open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return

@@ -59,7 +59,7 @@ func TestOpen(t *testing.T) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add(program())
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(_ *testing.T, b []byte) {
 		p, err := pe.Open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			return
