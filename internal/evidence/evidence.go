@@ -28,6 +28,8 @@ type Input struct {
 	Beside func(name string) *io.SectionReader
 	// Rank is the trust in the reader, for host.Fact.Say. Read sets it.
 	Rank int
+	// Depth is how many inputs this one is nested in. Read sets it.
+	Depth int
 }
 
 // ErrPart is what Reader.Read gives for a file that is a part of another one, with which it
@@ -51,8 +53,10 @@ type Reader struct {
 	// Read says to h what the input says. What it cannot read it records as a gap of h;
 	// an error means that nothing, or nothing more, could be read. An input that holds
 	// several things, or the evidence of several machines, gives them as nested inputs
-	// and says nothing about them itself; each is then read for itself. Read keeps
-	// neither the input nor h, and may be called for several inputs at the same time.
+	// and says nothing about them itself; each is then read for itself. If their names go
+	// on from in.Name with a slash, they are files of an archive, and joined by machine as
+	// those of a folder are. Read keeps neither the input nor h, and may be called for
+	// several inputs at the same time.
 	Read func(ctx context.Context, in Input, h *host.Host) (nested []Input, err error)
 }
 

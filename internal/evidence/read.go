@@ -357,6 +357,7 @@ func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host
 	if why != "" {
 		return append(hosts, unread(in.Name, why))
 	}
+	in.Depth = depth
 	nested, err := r.Read(ctx, in, h)
 	if errors.Is(err, ErrPart) {
 		return hosts
@@ -375,11 +376,55 @@ func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host
 	if len(nested) == 0 || len(h.Gaps) > 0 || !blank(h) {
 		hosts = append(hosts, h)
 	}
+	if len(nested) > 0 && strings.HasPrefix(nested[0].Name, in.Name+"/") {
+		return d.together(ctx, in, nested, depth, hosts)
+	}
 	for _, n := range nested {
 		if depth >= maxNested || len(hosts) >= maxParts {
 			return append(hosts, unread(n.Name, "too much is nested in this file; the rest of it was not read"))
 		}
 		hosts = d.descend(ctx, n, depth+1, hosts)
+	}
+	return hosts
+}
+
+// together reads the files of an archive and joins them by machine, as those of a folder. Here
+// what names no machine is of the only one that something in the archive names, wherever in
+// it that lies. hosts ends with what is known of the archive itself, if anything.
+func (d *driver) together(ctx context.Context, in Input, nested []Input, depth int, hosts []*host.Host) []*host.Host {
+	var parts []*host.Host
+	var items []item
+	add := func(h *host.Host, name string) {
+		dir := path.Dir(strings.ReplaceAll(name, `\`, "/"))
+		items = append(items, item{id: identityOf(h), folder: strings.Trim(dir, "./"), blank: blank(h), file: 0, part: len(parts)})
+		parts = append(parts, h)
+	}
+	for _, h := range hosts {
+		add(h, in.Name+"/")
+	}
+	for _, n := range nested {
+		if depth >= maxNested || len(parts) >= maxParts {
+			add(unread(n.Name, "too much is nested in this file; the rest of it was not read"), n.Name)
+			break
+		}
+		for _, h := range d.descend(ctx, n, depth+1, nil) {
+			add(h, n.Name)
+		}
+	}
+	machines := group(items)
+	several := len(machines) > 1 && machines[1].id.name != "" // those with a name come first
+	hosts = nil
+	for i, m := range machines {
+		if i == 0 || several || !machines[0].id.fits(m.id) {
+			hosts = append(hosts, new(host.Host))
+		}
+		h := hosts[len(hosts)-1]
+		if !several && machines[0].id.fits(m.id) {
+			h = hosts[0]
+		}
+		for _, it := range m.items {
+			h.Merge(parts[it.part])
+		}
 	}
 	return hosts
 }
@@ -429,7 +474,6 @@ var known = []struct{ magic, what string }{
 	{"GIF8", "it is a GIF picture"},
 	{"BM", "it looks like a bitmap"},
 	{"%PDF", "it is a PDF document"},
-	{"PK\x03\x04", "it is a ZIP archive or an Office document; unpack it"},
 	{"\x1f\x8b", "it is compressed with gzip; unpack it"},
 	{"7z\xbc\xaf", "it is a 7-Zip archive; unpack it"},
 	{"Rar!", "it is a RAR archive; unpack it"},

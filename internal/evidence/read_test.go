@@ -199,7 +199,7 @@ func TestReadNamesWhatAFileIs(t *testing.T) {
 		{"blank", "\r\n \r\n", "it holds nothing but white space"},
 		{"zeros", strings.Repeat("\x00", 5000), "it begins with nothing but zero bytes"},
 		{"jpeg", "\xff\xd8\xff\xe1Exif", "it is a JPEG picture"},
-		{"zip", "PK\x03\x04xxxx", "it is a ZIP archive or an Office document; unpack it"},
+		{"gzip", "\x1f\x8bxxxx", "it is compressed with gzip; unpack it"},
 		{"prose", "Dear all", "it looks like none of the kinds known"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

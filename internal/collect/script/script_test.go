@@ -149,8 +149,8 @@ func TestPeerWine(t *testing.T) {
 	run := func(args ...string) {
 		cmd := exec.CommandContext(t.Context(), program, args...)
 		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = into, env, out, out
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("wine %q: %v", args, err)
+		if failed := cmd.Run(); failed != nil {
+			t.Fatalf("wine %q: %v", args, failed)
 		}
 	}
 	t.Cleanup(func() {

@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/bundle"
 	"github.com/oldguard/oldguard/internal/evidence/cbslog"
 	"github.com/oldguard/oldguard/internal/evidence/computerinfo"
 	"github.com/oldguard/oldguard/internal/evidence/dism"
@@ -29,10 +30,14 @@ import (
 // systeminfo leads because it alone states version, product and name together; the two
 // update lists come from the same WMI class, wmic without a conversion in between.
 //
-// Then what the machine says of itself through one program, then what an inventory keeps
+// A Windows folder's files say less than its hives and come after them. Then what the
+// machine says of itself through one program, then what an inventory keeps
 // of it at second hand. Those stand before the lists of updates, which state nothing but a
 // name, since the updates in them would look like such a list. Last come those that say
 // little: a log, licences, a bare version, and what a person wrote down.
+//
+// bundle is the last: it says little itself, and of the files in a collection it takes those
+// that no other reader understands.
 func Readers() []evidence.Reader {
 	return []evidence.Reader{
 		systeminfo.Reader,
@@ -53,5 +58,6 @@ func Readers() []evidence.Reader {
 		slmgr.Reader,
 		ver.Reader,
 		kblist.Reader,
+		bundle.Reader,
 	}
 }
