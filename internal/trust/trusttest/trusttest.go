@@ -1,8 +1,8 @@
-//nolint:gosec // what it makes is small, and SHA-1 is what old signatures have
-
 // Package trusttest makes authorities, signatures and small signed files for tests: everything that
 // Authenticode has, and everything that may be wrong with it. Nothing in it is anybody's real key
 // or file.
+//
+//nolint:gosec // what it makes is small, and SHA-1 is what old signatures have
 package trusttest
 
 import (
