@@ -46,25 +46,30 @@ func TestFigures(t *testing.T) {
 			}
 		})
 	}
-	t.Run("ten_thousand_machines", func(t *testing.T) {
-		machines, limit := 200, time.Duration(0)
-		if os.Getenv("OLDGUARD_BIG") != "" {
-			machines, limit = 10_000, fleetTime
-		}
-		dir := fleet(t, machines)
-		var n lines
-		took, peak := measure(t, exe, &n, "assess", "--as-of", "2026-02-01", "--jobs", "2", dir)
-		t.Logf("%d machines, text, whole process: %v, %s", machines, took.Round(time.Millisecond), peak)
-		if want := 5 * machines; int(n) < want {
-			t.Errorf("wrote %d lines about %d machines, want at least %d", n, machines, want)
-		}
-		if limit > 0 && took > limit {
-			t.Errorf("took %v, at most %v", took, limit)
-		}
-		if peak.above(fleetMemory) {
-			t.Errorf("took %s, at most %d MiB", peak, fleetMemory>>20)
-		}
-	})
+	machines, limit := 200, time.Duration(0)
+	if os.Getenv("OLDGUARD_BIG") != "" {
+		machines, limit = 10_000, fleetTime
+	}
+	dir := fleet(t, machines)
+	for _, f := range []struct {
+		format string
+		lines  int // of each machine, at least
+	}{{"text", 5}, {"jsonl", 1}} {
+		t.Run("ten_thousand_machines_"+f.format, func(t *testing.T) {
+			var n lines
+			took, peak := measure(t, exe, &n, "assess", "--as-of", "2026-02-01", "--format", f.format, "--jobs", "2", dir)
+			t.Logf("%d machines, %s, whole process: %v, %s", machines, f.format, took.Round(time.Millisecond), peak)
+			if want := f.lines * machines; int(n) < want {
+				t.Errorf("wrote %d lines about %d machines, want at least %d", n, machines, want)
+			}
+			if limit > 0 && took > limit {
+				t.Errorf("took %v, at most %v", took, limit)
+			}
+			if peak.above(fleetMemory) {
+				t.Errorf("took %s, at most %d MiB", peak, fleetMemory>>20)
+			}
+		})
+	}
 }
 
 // measure runs the program and gives its wall time and peak memory.
