@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/oldguard/oldguard/internal/evidence"
 )
 
-// maxPending bounds what is read of pending.xml; a service pack's has some 40 MB.
-const maxPending = 128 << 20
+// maxPending bounds what is read of pending.xml, as of any text.
+const maxPending = evidence.MaxText
 
 // pendingFiles counts the files that pending.xml would put in place, move or delete, up to
-// where it can be read. It has no published format. Each operation is an element named after
-// it (HardlinkFile, MoveFile, DeleteFile, …), with the path of what comes out of it.
-// poqexec.exe, the executor of queued primitive operations, carries them out between shutdown
-// and start and then takes the file away.
+// where it can be read. No format is published. Each operation is an element named after it,
+// such as HardlinkFile with source and destination. What is in the file is carried out by
+// poqexec.exe, the executor of the queue of primitive operations, which the value SetupExecute
+// of Session Manager starts when the machine goes down and comes up:
+// https://guyrleech.wordpress.com/2014/07/16/reasons-for-reboots-part-2-2/, read 2026-11-22.
 func pendingFiles(r io.Reader) (n int, err error) {
 	limited := &io.LimitedReader{R: r, N: maxPending}
 	d := xml.NewDecoder(limited)

@@ -12,8 +12,7 @@ import (
 	"github.com/oldguard/oldguard/winver"
 )
 
-// maxProgram bounds what is read of a program where only the whole can be read; the largest
-// of those asked for, mshtml.dll of Internet Explorer 11, has 27 MB.
+// maxProgram bounds what is read of a program where only the whole can be read.
 const maxProgram = 64 << 20
 
 // ReadVersion reads what a program file says of itself. It gives fs.ErrNotExist for a

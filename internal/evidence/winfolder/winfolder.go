@@ -57,8 +57,7 @@ const (
 var nested = []string{software, config + "/SYSTEM", config + "/COMPONENTS", "Logs/CBS/CBS.log"}
 
 // programs are the files whose versions are read: the kernel, and of each part of Windows
-// that updates replace often the file that they always bring. All of them are on Server
-// 2008 SP2; later releases lack some, and Server Core others.
+// that updates replace often one file. No release has all of them, and Server Core fewer.
 var programs = []string{
 	kernel,
 	"System32/hal.dll",
@@ -86,6 +85,7 @@ var programs = []string{
 	"System32/drivers/srv2.sys",
 	"System32/drivers/http.sys",
 	"System32/drivers/termdd.sys",
+	"System32/clfs.sys",
 	"System32/drivers/clfs.sys",
 }
 
@@ -243,7 +243,7 @@ func sayPending(h *host.Host, f io.Reader, from host.Source) {
 }
 
 const (
-	maxPackages  = 100_000 // a machine of ten years has some 5,000
+	maxPackages  = 100_000 // long-serviced machines have some thousands
 	whyManifests = "manifests show which packages are there, not which are in effect: the hive SOFTWARE is not in the folder"
 	hintHive     = `bring Windows\System32\config\SOFTWARE, with SOFTWARE.LOG1 and SOFTWARE.LOG2`
 )
