@@ -169,7 +169,7 @@ func (v *verifier) run(ctx context.Context, args []string) error {
 }
 
 // prepare reads what the flags name.
-func (v *verifier) prepare() (done func(), err error) {
+func (v *verifier) prepare() (func(), error) {
 	o := &v.options.Trust
 	o.Now = v.env.Now()
 	if v.asOf != "" {
@@ -179,53 +179,52 @@ func (v *verifier) prepare() (done func(), err error) {
 		}
 		o.Now = d.Time().Add(24*time.Hour - time.Second) // the whole day counts
 	}
-	for _, name := range v.trust {
-		if err := eachDER(name, func(b []byte) error {
-			c, err := x509.ParseCertificate(b)
-			o.Roots = append(o.Roots, c)
-			return err
-		}); err != nil {
-			return nil, err
-		}
+	var err error
+	if o.Roots, err = parseAll(v.trust, x509.ParseCertificate); err != nil {
+		return nil, err
 	}
-	for _, name := range v.crls {
-		if err := eachDER(name, func(b []byte) error {
-			l, err := x509.ParseRevocationList(b)
-			o.CRLs = append(o.CRLs, l)
-			return err
-		}); err != nil {
-			return nil, err
-		}
+	if o.CRLs, err = parseAll(v.crls, x509.ParseRevocationList); err != nil {
+		return nil, err
 	}
-	v.options.Catalog, done, err = openCatalog(v.catalog)
 	v.found.Contents = v.list
+	c, done, err := openCatalog(v.catalog)
+	v.options.Catalog = c
 	return done, err
+}
+
+// parseAll reads all that files hold: blocks of PEM, or one value in DER.
+func parseAll[T any](names []string, parse func([]byte) (T, error)) ([]T, error) {
+	var all []T
+	for _, name := range names {
+		b, err := readDER(name)
+		if err != nil {
+			return nil, err
+		}
+		block, rest := pem.Decode(b)
+		if block == nil {
+			block = &pem.Block{Bytes: b}
+		}
+		for ; block != nil; block, rest = pem.Decode(rest) {
+			one, err := parse(block.Bytes)
+			if err != nil {
+				return nil, withHint("it wants PEM or DER", "%s: %w", name, err)
+			}
+			all = append(all, one)
+		}
+	}
+	return all, nil
 }
 
 // maxDER bounds a file of certificates or a revocation list.
 const maxDER = 64 << 20
 
-// eachDER gives what a file holds: blocks of PEM, or one value in DER.
-func eachDER(name string, use func([]byte) error) error {
+func readDER(name string) ([]byte, error) {
 	f, err := os.Open(name) // #nosec G304 -- the user names it
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	b, err := io.ReadAll(io.LimitReader(f, maxDER))
-	if err != nil {
-		return err
-	}
-	block, rest := pem.Decode(b)
-	if block == nil {
-		block = &pem.Block{Bytes: b}
-	}
-	for ; block != nil; block, rest = pem.Decode(rest) {
-		if err := use(block.Bytes); err != nil {
-			return withHint("it wants PEM or DER", "%s: %w", name, err)
-		}
-	}
-	return nil
+	return io.ReadAll(io.LimitReader(f, maxDER))
 }
 
 // verifiable is a file to be looked at.

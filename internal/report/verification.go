@@ -59,24 +59,24 @@ func Verifications() []VerificationFormat {
 // Verification is the answer about one file as programs read it. Lists are never null; what is
 // not known is.
 type Verification struct {
-	Schema      string          `json:"schema"`
-	File        string          `json:"file"`
-	Kind        string          `json:"kind"`
-	Size        int64           `json:"size"`
-	SHA1        string          `json:"sha1"`
-	SHA256      string          `json:"sha256"`
-	Verdict     string          `json:"verdict"`
-	VerdictText string          `json:"verdict_text"`
-	Publisher   string          `json:"publisher"`
-	Because     []string        `json:"because"`
-	Signatures  []FileSignature `json:"signatures"`
-	Package     *UpdatePackage  `json:"package"`
-	Program     *VerifiedProgram    `json:"program"`
-	Catalogue   []Published     `json:"catalogue"`
-	Contradicts []string        `json:"contradictions"`
-	Troubles    []Trouble       `json:"troubles"`
-	Notes       []string        `json:"notes"`
-	Contents    []Content       `json:"contents"`
+	Schema      string           `json:"schema"`
+	File        string           `json:"file"`
+	Kind        string           `json:"kind"`
+	Size        int64            `json:"size"`
+	SHA1        string           `json:"sha1"`
+	SHA256      string           `json:"sha256"`
+	Verdict     string           `json:"verdict"`
+	VerdictText string           `json:"verdict_text"`
+	Publisher   string           `json:"publisher"`
+	Because     []string         `json:"because"`
+	Signatures  []FileSignature  `json:"signatures"`
+	Package     *UpdatePackage   `json:"package"`
+	Program     *VerifiedProgram `json:"program"`
+	Catalogue   []Published      `json:"catalogue"`
+	Contradicts []string         `json:"contradictions"`
+	Troubles    []Trouble        `json:"troubles"`
+	Notes       []string         `json:"notes"`
+	Contents    []Content        `json:"contents"`
 }
 
 // FileSignature is one signature of a file.

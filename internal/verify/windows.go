@@ -285,9 +285,6 @@ func (s *store) list(c *trust.Catalog) {
 		return
 	}
 	for _, m := range c.List.Members {
-		if m.PE {
-			continue // a digest of a part of a file
-		}
 		sum := string(m.Hash)
 		if sum == "" {
 			b, err := hex.DecodeString(strings.TrimSpace(m.Tag))

@@ -1,0 +1,226 @@
+package verify
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/oldguard/oldguard/internal/trust"
+	"github.com/oldguard/oldguard/internal/trust/trusttest"
+)
+
+const (
+	token      = "31bf3856ad364e35"
+	pkg        = "Package_for_KB4493471~" + token + "~amd64~~6.0.1.0"
+	component  = "amd64_example-component_" + token + "_6.0.6003.20489_none_0123456789abcdef"
+	dependency = "amd64_example-with-a-very-lo..e-to-be-shortened_" + token + "_6.0.6003.20489_none_0123456789abcdef"
+	orphan     = "amd64_example-orphan_" + token + "_6.0.6003.20489_none_0123456789abcdef"
+)
+
+// componentManifest makes a manifest with files, and with a component that it depends on.
+func componentManifest(name, on string, files map[string][]byte) []byte {
+	identity := func(name string) string {
+		return `<assemblyIdentity name="` + name + `" version="6.0.6003.20489" processorArchitecture="amd64" language="neutral" publicKeyToken="` + token + `" />`
+	}
+	var b strings.Builder
+	b.WriteString(`<?xml version="1.0" encoding="utf-8"?><assembly xmlns="urn:schemas-microsoft-com:asm.v3" manifestVersion="1.0">` + identity(name))
+	if on != "" {
+		b.WriteString(`<dependency discoverable="false"><dependentAssembly dependencyType="install">` + identity(on) + `</dependentAssembly></dependency>`)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		sum := sha256.Sum256(files[name])
+		fmt.Fprintf(&b, `<file name="%s" destinationPath="$(runtime.system32)\"><asmv2:hash xmlns:asmv2="urn:schemas-microsoft-com:asm.v2" xmlns:dsig="http://www.w3.org/2000/09/xmldsig#">`+
+			`<dsig:Transforms><dsig:Transform Algorithm="urn:schemas-microsoft-com:HashTransforms.Identity" /></dsig:Transforms>`+
+			`<dsig:DigestMethod Algorithm="http://www.w3.org/2000/09/xmldsig#sha256" /><dsig:DigestValue>%s</dsig:DigestValue></asmv2:hash></file>`,
+			name, base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return []byte(b.String() + `</assembly>`)
+}
+
+// installed makes a Windows folder with one package of two components, in which all is well. Case
+// is as some disks have it.
+func installed(a *trusttest.Authority) fstest.MapFS {
+	one, two := []byte("the first file"), []byte("the second file")
+	manifests := map[string][]byte{
+		component:  componentManifest("Example-Component", "Example-With-A-Very-Long-Name-To-Be-Shortened", map[string][]byte{"one.dll": one}),
+		dependency: componentManifest("Example-With-A-Very-Long-Name-To-Be-Shortened", "", map[string][]byte{"two.dll": two, `sub\three.dll`: two}),
+	}
+	mum := fmt.Appendf(nil, packageManifest, "KB4493471", "amd64")
+	members := []trusttest.Member{{Sum: trusttest.Sum(crypto.SHA1, mum), Name: "update.mum"}}
+	tree := fstest.MapFS{
+		"servicing/Packages/" + pkg + ".mum":      {Data: mum},
+		"winsxs/" + component + "/one.dll":        {Data: one},
+		"winsxs/" + dependency + "/two.dll":       {Data: two},
+		"winsxs/" + dependency + "/Sub/three.dll": {Data: two},
+	}
+	for name, b := range manifests {
+		members = append(members, trusttest.Member{Sum: trusttest.Sum(crypto.SHA1, b), Name: name})
+		tree["winsxs/Manifests/"+name+".manifest"] = &fstest.MapFile{Data: b}
+	}
+	tree["servicing/Packages/"+pkg+".cat"] = &fstest.MapFile{Data: catalogFile(a, members...)}
+	tree["System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}/"+pkg+".cat"] = tree["servicing/Packages/"+pkg+".cat"]
+	return tree
+}
+
+func catalogFile(a *trusttest.Authority, members ...trusttest.Member) []byte {
+	return a.Sign(trusttest.Catalog(crypto.SHA1, members...), trusttest.Signing{Type: trusttest.List, Stamped: stamped})
+}
+
+func TestWindows(t *testing.T) {
+	a := trusttest.New(t, x509.SHA256WithRSA)
+	set := func(name, text string) func(fstest.MapFS) {
+		return func(tree fstest.MapFS) { tree[name] = &fstest.MapFile{Data: []byte(text)} }
+	}
+	change := func(name string) func(fstest.MapFS) {
+		return func(tree fstest.MapFS) {
+			b := slices.Clone(tree[name].Data)
+			b[len(b)/2] ^= 1
+			tree[name] = &fstest.MapFile{Data: b}
+		}
+	}
+	remove := func(names ...string) func(fstest.MapFS) {
+		return func(tree fstest.MapFS) {
+			for _, name := range names {
+				if _, ok := tree[name]; !ok {
+					panic(name)
+				}
+				delete(tree, name)
+			}
+		}
+	}
+	const (
+		mum    = "servicing/Packages/" + pkg + ".mum"
+		cat    = "servicing/Packages/" + pkg + ".cat"
+		second = "System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}/" + pkg + ".cat"
+		store  = "winsxs/"
+	)
+	for _, tc := range []struct {
+		name      string
+		do        func(fstest.MapFS)
+		damaged   []string // path: package
+		unchecked []string // what: why, in part
+		files     Tally
+	}{
+		{"all_well", func(fstest.MapFS) {}, nil, nil, Tally{Good: 3}},
+		{"file_altered", change(store + component + "/one.dll"), []string{store + component + "/one.dll: KB4493471"}, nil, Tally{Good: 2, Damaged: 1}},
+		{"file_missing", remove(store + dependency + "/two.dll"), []string{store + dependency + "/two.dll: KB4493471"}, nil, Tally{Good: 2, Damaged: 1}},
+		{"folder_missing", remove(store + component + "/one.dll"), nil, []string{"file: its component has no folder"}, Tally{Good: 2, Unchecked: 1}},
+		{
+			"manifest_altered", change(store + "Manifests/" + dependency + ".manifest"),
+			[]string{store + "Manifests/" + dependency + ".manifest: KB4493471"}, nil, Tally{Good: 1},
+		},
+		{"manifest_of_nobody", set(store+"Manifests/"+orphan+".manifest", "<assembly/>"), nil, []string{"component manifest: no genuine catalog here lists it, and no package"}, Tally{Good: 3}},
+		{"manifest_compressed", set(store+"Manifests/"+orphan+".manifest", "DCM\x01PA30"), nil, []string{"component manifest: a compressed manifest"}, Tally{Good: 3}},
+		{"package_altered", change(mum), []string{mum + ": KB4493471"}, nil, Tally{Good: 3}},
+		{"catalog_altered_but_there_twice", change(cat), []string{cat + ": KB4493471"}, nil, Tally{Good: 3}},
+		{
+			"catalogs_altered", func(tree fstest.MapFS) { change(cat)(tree); remove(second)(tree) },
+			[]string{cat + ": KB4493471"},
+			[]string{"package manifest: its catalog vouches for nothing", "component manifest: no genuine catalog"},
+			Tally{},
+		},
+		{
+			"no_catalogs", remove(cat, second), []string{mum + ": KB4493471"},
+			[]string{"component manifest: no genuine catalog"},
+			Tally{},
+		},
+		{
+			"catalog_of_somebody_else", func(tree fstest.MapFS) {
+				other := a.Issue(a.Code, trusttest.Cert{Name: "Example Drivers", For: []asn1.ObjectIdentifier{trusttest.ForCode}, Algorithm: x509.SHA256WithRSA})
+				list := trusttest.Catalog(crypto.SHA1, trusttest.Member{Sum: make([]byte, 20), Name: "x"})
+				tree["System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}/oem1.cat"] = &fstest.MapFile{
+					Data: a.Sign(list, trusttest.Signing{Type: trusttest.List, Stamped: stamped, Signer: other}),
+				}
+			},
+			nil,
+			[]string{"catalog: " + trust.OtherPublisher.String()},
+			Tally{Good: 3},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tree := installed(a)
+			tc.do(tree)
+			s, err := Windows("disk", tree, options(t, a))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var damaged []string
+			for _, d := range s.Damaged {
+				damaged = append(damaged, d.Path+": "+d.KB.String())
+				if !strings.Contains(d.Cure(), "KB4493471") || d.Why == "" {
+					t.Errorf("%s: why %q, cure %q", d.Path, d.Why, d.Cure())
+				}
+			}
+			if diff := cmp.Diff(tc.damaged, damaged); diff != "" {
+				t.Errorf("damaged (-want +got):\n%s", diff)
+			}
+			if len(s.Unchecked) != len(tc.unchecked) {
+				t.Fatalf("unchecked %+v, want %q", s.Unchecked, tc.unchecked)
+			}
+			for _, want := range tc.unchecked {
+				if !slices.ContainsFunc(s.Unchecked, func(u Unchecked) bool { return strings.HasPrefix(u.What+": "+u.Why, want) }) {
+					t.Errorf("unchecked %+v, want %q", s.Unchecked, want)
+				}
+			}
+			if s.Files != tc.files {
+				t.Errorf("files %+v, want %+v", s.Files, tc.files)
+			}
+		})
+	}
+}
+
+// TestWindowsPlace holds that the folder is found below a disk's root too, and nothing else is one.
+func TestWindowsPlace(t *testing.T) {
+	a := trusttest.New(t, x509.SHA256WithRSA)
+	disk := fstest.MapFS{}
+	for name, f := range installed(a) {
+		disk["WINDOWS/"+name] = f
+	}
+	s, err := Windows("disk", disk, options(t, a))
+	if err != nil || s.Packages.Good != 1 || s.Manifests.Good != 2 || s.Files.Good != 3 || s.Catalogs.Good != 2 || len(s.Damaged) > 0 {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	downloads := fstest.MapFS{"a.msu": {}, "servicing": {}}
+	if _, err := Windows("x", downloads, options(t, a)); IsWindows(downloads) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder of downloads is a Windows folder: %v", err)
+	}
+}
+
+// FuzzWindows holds that no manifest makes it read outside, or panic.
+func FuzzWindows(f *testing.F) {
+	f.Add(component, componentManifest("Example-Component", "", map[string][]byte{`..\..\x`: nil, "": nil, "/": nil}))
+	f.Add("x", []byte("<assembly"))
+	f.Fuzz(func(t *testing.T, name string, manifest []byte) {
+		a := trusttest.New(t, x509.SHA256WithRSA)
+		o := Options{Trust: trust.Options{Now: asked, Roots: []*x509.Certificate{a.Root}}}
+		tree := fstest.MapFS{
+			"servicing/Packages/p.cat":   {Data: catalogFile(a, trusttest.Member{Sum: trusttest.Sum(crypto.SHA1, manifest), Name: "x"})},
+			"servicing/Packages/p.mum":   {Data: manifest},
+			"WinSxS/" + component + "/x": {},
+		}
+		if fs.ValidPath("WinSxS/Manifests/" + name + ".manifest") {
+			tree["WinSxS/Manifests/"+name+".manifest"] = &fstest.MapFile{Data: manifest}
+		}
+		s, err := Windows("w", tree, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range s.Damaged {
+			if strings.Contains(d.Path, "..") && !strings.Contains(name, "..") {
+				t.Errorf("looked at %q", d.Path)
+			}
+		}
+	})
+}
