@@ -151,11 +151,7 @@ func Windows(name string, tree fs.FS, o Options) (*Store, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s: no installed packages: %w", name, fs.ErrNotExist)
 	}
-	s := &store{
-		Store: &Store{Name: name}, tree: tree, at: at, options: o.Trust,
-		listed: map[string]bool{}, bad: map[string]bool{}, owners: map[mum.Component][]owner{}, gaps: map[[2]string]int{},
-		hashes: map[string]func() hash.Hash{"sha256": sha256.New, "sha1": sha1.New},
-	}
+	s := newStore(name, tree, at, o)
 	s.catalogs()
 	s.packages()
 	s.components()
@@ -164,6 +160,14 @@ func Windows(name string, tree fs.FS, o Options) (*Store, error) {
 		"files outside the component store, such as those in System32, were not compared: Windows links them to the store, but a copy may have taken the place of a link",
 		"whether a package should be installed at all was not judged, nor the registry of component servicing")
 	return s.Store, nil
+}
+
+func newStore(name string, tree fs.FS, at string, o Options) *store {
+	return &store{
+		Store: &Store{Name: name}, tree: tree, at: at, options: o.Trust,
+		listed: map[string]bool{}, bad: map[string]bool{}, owners: map[mum.Component][]owner{}, gaps: map[[2]string]int{},
+		hashes: map[string]func() hash.Hash{"sha256": sha256.New, "sha1": sha1.New},
+	}
 }
 
 func (s *store) damaged(t *Tally, d Damage) {
