@@ -181,6 +181,9 @@ func (x *assessor) part(p *partly, fixes []catalog.Fix) {
 	}
 	force, absent, open := -1, -1, -1 // a fix in force, one proven absent, an undecided one
 	on, days := catalog.ArchSet(0), 0
+	// mayBe: a fix that decides may be there after all, or one that may have replaced the
+	// single fix whose package is known to be idle.
+	mayBe, single := false, true
 	var day catalog.Date
 	for i := range fixes {
 		f := &fixes[i]
@@ -200,9 +203,14 @@ func (x *assessor) part(p *partly, fixes []catalog.Fix) {
 			}
 		case x.st.State[j] == infer.Absent && x.why[j].group == "":
 			absent = j
+			single = single && u.Stream == catalog.Other
 		default:
 			open = j
+			mayBe = mayBe || x.why[j].group == ""
 		}
+	}
+	if absent >= 0 && open >= 0 && (mayBe || single) {
+		absent = -1
 	}
 	switch {
 	case force >= 0 && days > 1:
