@@ -80,7 +80,7 @@ var verifyStatuses = []struct {
 	{statusFailed, "could not run, or nothing could be read"},
 	{statusUsage, "wrong use of the command line"},
 	{statusBad, "a file is altered, unsigned, somebody else's or no update; or a part is damaged, or an update is still to be fetched"},
-	{statusUndecided, "a file was not understood, or is genuine but not what its name says; or nothing was found in a Windows folder; 3 beats 4"},
+	{statusUndecided, "a file was not understood or not read, or is genuine but not what its name says; or parts of a Windows folder could not be checked; 3 beats 4"},
 }
 
 func verifyStatusHelp() string {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/oldguard/oldguard/internal/trust/trusttest"
+	"github.com/oldguard/oldguard/internal/verify/verifytest"
 	"github.com/oldguard/oldguard/winver"
 )
 
@@ -57,7 +58,7 @@ func TestAgainst(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := func(name, kb, arch string, by *trusttest.Authority) *Answer {
-		return answerOf(t, name, updateFile(by, crypto.SHA256, kb, arch), o)
+		return answerOf(t, name, verifytest.Update(by, crypto.SHA256, kb, arch), o)
 	}
 	got := Against([]*Answer{
 		file("ssu-x86.cab", "KB4493730", "x86", a),

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -19,57 +18,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/oldguard/oldguard/internal/catalog"
-	"github.com/oldguard/oldguard/internal/format/cab"
 	"github.com/oldguard/oldguard/internal/format/cab/cabtest"
 	"github.com/oldguard/oldguard/internal/trust"
 	"github.com/oldguard/oldguard/internal/trust/trusttest"
+	"github.com/oldguard/oldguard/internal/verify/verifytest"
 	"github.com/oldguard/oldguard/winver"
 )
 
-var (
-	stamped = time.Date(2019, 4, 9, 12, 0, 0, 0, time.UTC)
-	asked   = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
-)
-
-// signed makes a cabinet of the files with a signature; without an authority it has none.
-func signed(a *trusttest.Authority, h crypto.Hash, files ...cabtest.File) []byte {
-	reserve := make([]byte, 20)
-	reserve[2] = 0x10
-	b := cabtest.Cabinet{Folders: []cabtest.Folder{{Method: cab.MSZIP, Files: files}}, Reserve: reserve}.Bytes()
-	if a == nil {
-		return b
-	}
-	binary.LittleEndian.PutUint32(b[44:], uint32(len(b)))
-	covered := slices.Concat(b[:4], b[8:34], b[56:])
-	sig := a.Sign(trusttest.Digest(h, trusttest.Sum(h, covered)), trusttest.Signing{Hash: h, Stamped: stamped, PKCS9: h == crypto.SHA1})
-	sig = append(sig, make([]byte, (8-len(sig)%8)%8)...)
-	binary.LittleEndian.PutUint32(b[48:], uint32(len(sig)))
-	return append(b, sig...)
-}
-
-const packageManifest = `<?xml version="1.0" encoding="utf-8"?>
-<assembly xmlns="urn:schemas-microsoft-com:asm.v3" manifestVersion="1.0" description="Fix for %[1]s" creationTimeStamp="2019-04-01T10:00:00Z">
-  <assemblyIdentity name="Package_for_%[1]s" version="6.0.1.0" language="neutral" processorArchitecture="%[2]s" publicKeyToken="31bf3856ad364e35" />
-  <package identifier="%[1]s" releaseType="Security Update" restart="possible">
-    <parent integrate="separate" disposition="detect">
-      <assemblyIdentity name="Microsoft-Windows-Foundation-Package" version="6.0.6001.18000" processorArchitecture="%[2]s" language="neutral" publicKeyToken="31bf3856ad364e35" />
-    </parent>
-    <installerAssembly name="Microsoft-Windows-ServicingStack" version="6.0.6002.18005" language="neutral" processorArchitecture="%[2]s" versionScope="nonSxS" publicKeyToken="31bf3856ad364e35" />
-    <update name="one">
-      <component>
-        <assemblyIdentity name="Example-Component" version="6.0.6003.20489" processorArchitecture="%[2]s" language="neutral" publicKeyToken="31bf3856ad364e35" />
-      </component>
-      <component>
-        <assemblyIdentity name="Microsoft-Windows-SLC-Component-ExtendedSecurityUpdatesAI" version="6.0.6003.20489" processorArchitecture="%[2]s" language="neutral" publicKeyToken="31bf3856ad364e35" />
-      </component>
-    </update>
-  </package>
-</assembly>`
-
-// updateFile makes a cabinet with a package manifest in it.
-func updateFile(a *trusttest.Authority, h crypto.Hash, kb, arch string) []byte {
-	return signed(a, h, cabtest.File{Name: "update.mum", Data: fmt.Appendf(nil, packageManifest, kb, arch)})
-}
+// asked is the day of asking.
+var asked = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 
 func options(t *testing.T, a *trusttest.Authority) Options {
 	t.Helper()
@@ -95,7 +52,7 @@ func answerOf(t *testing.T, name string, b []byte, o Options) *Answer {
 
 func TestFile(t *testing.T) {
 	a := trusttest.New(t, x509.SHA256WithRSA)
-	good := updateFile(a, crypto.SHA256, "KB4493730", "amd64")
+	good := verifytest.Update(a, crypto.SHA256, "KB4493730", "amd64")
 	sum := sha1.Sum(good)
 	altered := slices.Clone(good)
 	altered[binary.LittleEndian.Uint32(good[44:])-1] ^= 1 // the last byte of the cabinet
@@ -115,12 +72,12 @@ func TestFile(t *testing.T) {
 		{"other_update_by_name", "Windows6.0-KB4474419-x64.cab", good, true, trust.Genuine, "servicing cabinet", []string{"KB: "}},
 		{"other_machine_by_name", "Windows6.0-KB4493730-x86.cab", good, true, trust.Genuine, "servicing cabinet", []string{"architecture: "}},
 		{"other_windows_by_name", "Windows6.1-KB4493730-x64.cab", good, true, trust.Genuine, "servicing cabinet", []string{"Windows: "}},
-		{"catalogue_has_it_elsewhere", "x.cab", updateFile(a, crypto.SHA256, "KB4490628", "amd64"), true, trust.Genuine, "servicing cabinet", []string{"Windows: the file is for Windows Server 2008, the catalogue has KB4490628 for "}},
-		{"catalogue_not_for_that_machine", "x.cab", updateFile(a, crypto.SHA256, "KB4550737", "ia64"), true, trust.Genuine, "servicing cabinet", []string{"architecture: the file is for ia64"}},
+		{"catalogue_has_it_elsewhere", "x.cab", verifytest.Update(a, crypto.SHA256, "KB4490628", "amd64"), true, trust.Genuine, "servicing cabinet", []string{"Windows: the file is for Windows Server 2008, the catalogue has KB4490628 for "}},
+		{"catalogue_not_for_that_machine", "x.cab", verifytest.Update(a, crypto.SHA256, "KB4550737", "ia64"), true, trust.Genuine, "servicing cabinet", []string{"architecture: the file is for ia64"}},
 		{"nobody_known", "x.cab", good, false, trust.OtherPublisher, "servicing cabinet", nil},
 		{"altered", "x.cab", altered, true, trust.Altered, "", nil},
-		{"unsigned", "x.cab", updateFile(nil, crypto.SHA256, "KB4493730", "amd64"), true, trust.Unsigned, "servicing cabinet", nil},
-		{"no_update_in_it", "x.cab", signed(a, crypto.SHA256, cabtest.File{Name: "readme.txt", Data: []byte("hello")}), true, trust.MicrosoftOther, "cabinet", nil},
+		{"unsigned", "x.cab", verifytest.Update(nil, crypto.SHA256, "KB4493730", "amd64"), true, trust.Unsigned, "servicing cabinet", nil},
+		{"no_update_in_it", "x.cab", verifytest.Cabinet(a, crypto.SHA256, cabtest.File{Name: "readme.txt", Data: []byte("hello")}), true, trust.MicrosoftOther, "cabinet", nil},
 		{"text_by_the_name_of_an_update", "Windows6.0-KB4493730-x64.msu", []byte("<html>not found"), true, trust.Unsigned, "file", []string{"kind: file name says update KB4493730"}},
 		{"image", "Windows11.0-KB5044284-x64.msu", append([]byte("MSWIM\x00\x00\x00"), make([]byte, 300)...), true, trust.NotUnderstood, "MSU image", []string{"kind: "}},
 		{"empty", "x.msu", nil, true, trust.Unsigned, "file", nil},
@@ -176,7 +133,7 @@ func TestTroubles(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := trusttest.New(t, tc.alg)
-			got := answerOf(t, "x.cab", updateFile(a, tc.hash, tc.kb, "amd64"), options(t, a))
+			got := answerOf(t, "x.cab", verifytest.Update(a, tc.hash, tc.kb, "amd64"), options(t, a))
 			if diff := cmp.Diff(tc.want, codes(got)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", got.Verdict, diff)
 			}
@@ -184,7 +141,7 @@ func TestTroubles(t *testing.T) {
 	}
 	a := trusttest.New(t, x509.SHA256WithRSA)
 	needs := func(kb string) []winver.KB {
-		return answerOf(t, "x.cab", updateFile(a, crypto.SHA256, kb, "amd64"), options(t, a)).Troubles[0].Needs
+		return answerOf(t, "x.cab", verifytest.Update(a, crypto.SHA256, kb, "amd64"), options(t, a)).Troubles[0].Needs
 	}
 	if diff := cmp.Diff([]winver.KB{4493730, 4474419}, needs("KB4493471")); diff != "" {
 		t.Errorf("needs (-want +got):\n%s", diff)
@@ -192,7 +149,7 @@ func TestTroubles(t *testing.T) {
 	if diff := cmp.Diff([]winver.KB{4493730}, needs("KB4474419")); diff != "" {
 		t.Errorf("an update does not need itself (-want +got):\n%s", diff)
 	}
-	if got := answerOf(t, "x.cab", updateFile(nil, crypto.SHA256, "KB4493471", "amd64"), options(t, a)); len(got.Troubles) != 0 {
+	if got := answerOf(t, "x.cab", verifytest.Update(nil, crypto.SHA256, "KB4493471", "amd64"), options(t, a)); len(got.Troubles) != 0 {
 		t.Errorf("unsigned: %v", got.Troubles)
 	}
 }

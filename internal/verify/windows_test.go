@@ -2,14 +2,10 @@ package verify
 
 import (
 	"crypto"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -19,64 +15,16 @@ import (
 
 	"github.com/oldguard/oldguard/internal/trust"
 	"github.com/oldguard/oldguard/internal/trust/trusttest"
+	"github.com/oldguard/oldguard/internal/verify/verifytest"
 )
 
+// Names in verifytest.Windows.
 const (
-	token      = "31bf3856ad364e35"
-	pkg        = "Package_for_KB4493471~" + token + "~amd64~~6.0.1.0"
-	component  = "amd64_example-component_" + token + "_6.0.6003.20489_none_0123456789abcdef"
-	dependency = "amd64_example-with-a-very-lo..e-to-be-shortened_" + token + "_6.0.6003.20489_none_0123456789abcdef"
-	orphan     = "amd64_example-orphan_" + token + "_6.0.6003.20489_none_0123456789abcdef"
+	pkg        = verifytest.Package
+	component  = verifytest.Component
+	dependency = verifytest.Dependency
+	orphan     = "amd64_example-orphan_31bf3856ad364e35_6.0.6003.20489_none_0123456789abcdef"
 )
-
-// componentManifest makes a manifest with files, and with a component that it depends on.
-func componentManifest(name, on string, files map[string][]byte) []byte {
-	identity := func(name string) string {
-		return `<assemblyIdentity name="` + name + `" version="6.0.6003.20489" processorArchitecture="amd64" language="neutral" publicKeyToken="` + token + `" />`
-	}
-	var b strings.Builder
-	b.WriteString(`<?xml version="1.0" encoding="utf-8"?><assembly xmlns="urn:schemas-microsoft-com:asm.v3" manifestVersion="1.0">` + identity(name))
-	if on != "" {
-		b.WriteString(`<dependency discoverable="false"><dependentAssembly dependencyType="install">` + identity(on) + `</dependentAssembly></dependency>`)
-	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		sum := sha256.Sum256(files[name])
-		fmt.Fprintf(&b, `<file name="%s" destinationPath="$(runtime.system32)\"><asmv2:hash xmlns:asmv2="urn:schemas-microsoft-com:asm.v2" xmlns:dsig="http://www.w3.org/2000/09/xmldsig#">`+
-			`<dsig:Transforms><dsig:Transform Algorithm="urn:schemas-microsoft-com:HashTransforms.Identity" /></dsig:Transforms>`+
-			`<dsig:DigestMethod Algorithm="http://www.w3.org/2000/09/xmldsig#sha256" /><dsig:DigestValue>%s</dsig:DigestValue></asmv2:hash></file>`,
-			name, base64.StdEncoding.EncodeToString(sum[:]))
-	}
-	return []byte(b.String() + `</assembly>`)
-}
-
-// installed makes a Windows folder with one package of two components, in which all is well. Case
-// is as some disks have it.
-func installed(a *trusttest.Authority) fstest.MapFS {
-	one, two := []byte("the first file"), []byte("the second file")
-	manifests := map[string][]byte{
-		component:  componentManifest("Example-Component", "Example-With-A-Very-Long-Name-To-Be-Shortened", map[string][]byte{"one.dll": one}),
-		dependency: componentManifest("Example-With-A-Very-Long-Name-To-Be-Shortened", "", map[string][]byte{"two.dll": two, `sub\three.dll`: two}),
-	}
-	mum := fmt.Appendf(nil, packageManifest, "KB4493471", "amd64")
-	members := []trusttest.Member{{Sum: trusttest.Sum(crypto.SHA1, mum), Name: "update.mum"}}
-	tree := fstest.MapFS{
-		"servicing/Packages/" + pkg + ".mum":      {Data: mum},
-		"winsxs/" + component + "/one.dll":        {Data: one},
-		"winsxs/" + dependency + "/two.dll":       {Data: two},
-		"winsxs/" + dependency + "/Sub/three.dll": {Data: two},
-	}
-	for name, b := range manifests {
-		members = append(members, trusttest.Member{Sum: trusttest.Sum(crypto.SHA1, b), Name: name})
-		tree["winsxs/Manifests/"+name+".manifest"] = &fstest.MapFile{Data: b}
-	}
-	tree["servicing/Packages/"+pkg+".cat"] = &fstest.MapFile{Data: catalogFile(a, members...)}
-	tree["System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}/"+pkg+".cat"] = tree["servicing/Packages/"+pkg+".cat"]
-	return tree
-}
-
-func catalogFile(a *trusttest.Authority, members ...trusttest.Member) []byte {
-	return a.Sign(trusttest.Catalog(crypto.SHA1, members...), trusttest.Signing{Type: trusttest.List, Stamped: stamped})
-}
 
 func TestWindows(t *testing.T) {
 	a := trusttest.New(t, x509.SHA256WithRSA)
@@ -141,7 +89,7 @@ func TestWindows(t *testing.T) {
 				other := a.Issue(a.Code, trusttest.Cert{Name: "Example Drivers", For: []asn1.ObjectIdentifier{trusttest.ForCode}, Algorithm: x509.SHA256WithRSA})
 				list := trusttest.Catalog(crypto.SHA1, trusttest.Member{Sum: make([]byte, 20), Name: "x"})
 				tree["System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}/oem1.cat"] = &fstest.MapFile{
-					Data: a.Sign(list, trusttest.Signing{Type: trusttest.List, Stamped: stamped, Signer: other}),
+					Data: a.Sign(list, trusttest.Signing{Type: trusttest.List, Stamped: verifytest.Stamped, Signer: other}),
 				}
 			},
 			nil,
@@ -150,7 +98,7 @@ func TestWindows(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tree := installed(a)
+			tree := verifytest.Windows(a)
 			tc.do(tree)
 			s, err := Windows("disk", tree, options(t, a))
 			if err != nil {
@@ -185,7 +133,7 @@ func TestWindows(t *testing.T) {
 func TestWindowsPlace(t *testing.T) {
 	a := trusttest.New(t, x509.SHA256WithRSA)
 	disk := fstest.MapFS{}
-	for name, f := range installed(a) {
+	for name, f := range verifytest.Windows(a) {
 		disk["WINDOWS/"+name] = f
 	}
 	s, err := Windows("disk", disk, options(t, a))
@@ -200,7 +148,7 @@ func TestWindowsPlace(t *testing.T) {
 
 // FuzzWindows holds that no manifest makes it read outside, or panic.
 func FuzzWindows(f *testing.F) {
-	f.Add(component, componentManifest("Example-Component", "", map[string][]byte{`..\..\x`: nil, "": nil, "/": nil}))
+	f.Add(component, verifytest.Manifest("Example-Component", "", map[string][]byte{`..\..\x`: nil, "": nil, "/": nil}))
 	f.Add("x", []byte("<assembly"))
 	f.Fuzz(func(t *testing.T, name string, manifest []byte) {
 		tree := fstest.MapFS{
