@@ -75,8 +75,8 @@ call :values version.txt "%OG_CCS%\Control\Session Manager\Environment" PROCESSO
 call :values version.txt "%OG_CCS%\Control\ProductOptions" ProductType
 call :values version.txt "%OG_CCS%\Services\Tcpip\Parameters" Hostname Domain
 call :kept version.txt
-call :export computername.reg "%OG_CCS%\Control\ComputerName"
-call :export timezone.reg "%OG_CCS%\Control\TimeZoneInformation"
+call :export machine.reg "%OG_CCS%\Control\ComputerName"
+call :export machine.reg "%OG_CCS%\Control\TimeZoneInformation"
 
 rem --- What is installed, and what waits for a restart
 call :run qfe.txt "wmic qfe"
@@ -88,10 +88,10 @@ call :values restart.txt "%OG_CCS%\Control\Session Manager" PendingFileRenameOpe
 call :kept restart.txt
 call :ifthere updatepending.reg "%OG_CV%\WindowsUpdate\Auto Update\RebootRequired"
 call :run mum.txt "dir /b ""%SystemRoot%\servicing\Packages\*.mum"""
-call :export uninstall.reg "%OG_CV%\Uninstall"
-call :ifthere uninstall32.reg "HKLM\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\Uninstall"
-call :ifthere netframework.reg "HKLM\SOFTWARE\Microsoft\NET Framework Setup\NDP"
-call :ifthere features.reg "HKLM\SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache"
+call :export programs.reg "%OG_CV%\Uninstall"
+call :ifthere programs.reg "HKLM\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\Uninstall"
+call :ifthere settings.reg "HKLM\SOFTWARE\Microsoft\NET Framework Setup\NDP"
+call :ifthere settings.reg "HKLM\SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache"
 if exist "%OG_SYS%\ServerManagerCmd.exe" call :run roles.txt """%OG_SYS%\ServerManagerCmd.exe"" -query"
 if exist "%OG_SYS%\oclist.exe" call :run features.txt """%OG_SYS%\oclist.exe"""
 if exist "%OG_SYS%\slmgr.vbs" call :run slmgr.txt "cscript //nologo ""%OG_SYS%\slmgr.vbs"" /dlv all"
@@ -128,12 +128,12 @@ call :values settings.txt "%OG_POL%\Windows\WinRM\Service" AllowAutoConfig
 call :values settings.txt "%OG_POL%\Windows\WindowsUpdate" WUServer
 call :values settings.txt "%OG_POL%\Windows\WindowsUpdate\AU" NoAutoUpdate
 call :kept settings.txt
-call :ifthere schannel.reg "%OG_CCS%\Control\SecurityProviders\SCHANNEL\Protocols"
-call :export firewall.reg "%OG_CCS%\Services\SharedAccess\Parameters\FirewallPolicy"
-call :ifthere firewallpolicy.reg "%OG_POL%\WindowsFirewall"
-call :ifthere shares.reg "%OG_CCS%\Services\LanmanServer\Shares"
-call :export interfaces.reg "%OG_CCS%\Services\Tcpip\Parameters\Interfaces"
-call :export adapters.reg "%OG_CCS%\Control\Network\{4D36E972-E325-11CE-BFC1-08002BE10318}"
+call :ifthere settings.reg "%OG_CCS%\Control\SecurityProviders\SCHANNEL\Protocols"
+call :export settings.reg "%OG_CCS%\Services\SharedAccess\Parameters\FirewallPolicy"
+call :ifthere settings.reg "%OG_POL%\WindowsFirewall"
+call :ifthere settings.reg "%OG_CCS%\Services\LanmanServer\Shares"
+call :export settings.reg "%OG_CCS%\Services\Tcpip\Parameters\Interfaces"
+call :export settings.reg "%OG_CCS%\Control\Network\{4D36E972-E325-11CE-BFC1-08002BE10318}"
 
 rem --- What runs on it and whom it talks to
 call :run firewall.txt "netsh advfirewall firewall show rule name=all verbose"
@@ -181,6 +181,7 @@ rem for single ones. What fails is written down, and nothing stops because of it
 :run
 set "OG_ELSE=failed"
 :command
+set "OG_WHAT="
 set "OG_CMD=%~2"
 set "OG_CMD=%OG_CMD:""="%"
 <nul set /p "=."
@@ -193,13 +194,22 @@ rem :search FILE "COMMAND" is :run for a command that fails if it finds nothing.
 set "OG_ELSE=nothing"
 goto :command
 
-rem :export FILE "KEY" exports a key of the registry with all below it.
+rem :export FILE "KEY" exports a key of the registry with all below it, behind what the
+rem file holds already. reg export writes UTF-16, which only a binary copy joins.
 :export
 set "OG_ELSE=failed"
 :key
 <nul set /p "=."
-reg export "%~2" "%OG_OUT%\%~1" /y >nul 2>"%OG_ERROR%"
+reg export "%~2" "%OG_OUT%\part.tmp" /y >nul 2>"%OG_ERROR%"
 set "OG_RC=%ERRORLEVEL%"
+set "OG_WHAT= %~2"
+if not "%OG_RC%"=="0" goto :noted
+if exist "%OG_OUT%\%~1" goto :behind
+move "%OG_OUT%\part.tmp" "%OG_OUT%\%~1" >nul 2>&1
+goto :noted
+:behind
+copy /b /y "%OG_OUT%\%~1"+"%OG_OUT%\part.tmp" "%OG_OUT%\%~1" >nul 2>&1
+if errorlevel 1 set "OG_RC=copy"
 goto :noted
 
 rem :ifthere FILE "KEY" is :export for a key that not every machine has.
@@ -211,6 +221,7 @@ rem :kept FILE ends a file that :values wrote. That it is empty is no failure.
 :kept
 set "OG_ELSE=nothing"
 set "OG_RC=0"
+set "OG_WHAT="
 goto :noted
 
 rem :noted writes down how it went. An empty file says nothing and is not kept.
@@ -218,12 +229,12 @@ rem :noted writes down how it went. An empty file says nothing and is not kept.
 for %%s in ("%OG_OUT%\%~1") do if "%%~zs"=="0" del "%OG_OUT%\%~1"
 if "%OG_RC%"=="0" if not exist "%OG_OUT%\%~1" set "OG_RC=empty"
 if "%OG_RC%"=="0" (
-	>>"%OG_STATUS%" echo ok %~1
+	>>"%OG_STATUS%" echo ok %~1%OG_WHAT%
 ) else (
-	>>"%OG_STATUS%" echo %OG_ELSE% %~1 %OG_RC%
+	>>"%OG_STATUS%" echo %OG_ELSE% %~1 %OG_RC%%OG_WHAT%
 	for /f "delims=" %%e in ('type "%OG_ERROR%" 2^>nul') do >>"%OG_STATUS%" echo   %%e
 )
-del "%OG_ERROR%" 2>nul
+del "%OG_ERROR%" "%OG_OUT%\part.tmp" 2>nul
 exit /b 0
 
 rem :values FILE "KEY" NAME... adds those values of a key that it has.

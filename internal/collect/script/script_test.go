@@ -177,7 +177,7 @@ func TestPeerWine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"ver.txt", "version.txt", "computername.reg", "settings.txt"} {
+	for _, file := range []string{"ver.txt", "version.txt", "settings.txt"} {
 		if !strings.Contains(text, "\nok "+file+"\n") {
 			t.Errorf("%s is not there", file)
 		}

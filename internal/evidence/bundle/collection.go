@@ -87,10 +87,15 @@ func status(in evidence.Input, h *host.Host) error {
 
 const maxFailed = 100 // shown one by one; the collector writes some 60 files
 
-// failure words a line "failed slmgr.txt 1" with what the command said, in the lines after it.
+// failure words a line "failed slmgr.txt 1", for the registry with a key behind it, with what
+// the command said, in the lines after it.
 func failure(what string, said []string) string {
 	file, code, _ := strings.Cut(what, " ")
-	why := fmt.Sprintf("%s could not be collected: ", shown(file))
+	code, key, _ := strings.Cut(code, " ")
+	why := shown(file) + " could not be collected: "
+	if key != "" {
+		why = shown(file) + " lacks " + shown(key) + ": "
+	}
 	if code == "empty" {
 		return why + "the command said nothing"
 	}

@@ -90,7 +90,8 @@ func (p *parser) reg(text string, ansi bool) {
 				p.key.Set(v)
 			}
 		default:
-			if strings.TrimSpace(line) != "" {
+			// Exports joined by copy /b begin again.
+			if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, headRegedit5) {
 				p.mark("line %d is none of a .reg file: %.60q", n, line)
 			}
 		}

@@ -38,6 +38,8 @@ const (
 	query
 )
 
+const headRegedit5 = "Windows Registry Editor Version 5"
+
 // formOf goes by the first line of a .reg file, and by the first line of reg query that is
 // neither empty nor a prompt.
 func formOf(text string) form {
@@ -49,7 +51,7 @@ func formOf(text string) form {
 			continue
 		case n == 0 && line == "REGEDIT4":
 			return regedit4
-		case n == 0 && strings.HasPrefix(line, "Windows Registry Editor Version 5"):
+		case n == 0 && strings.HasPrefix(line, headRegedit5):
 			return regedit5
 		case keyOf(line) != "":
 			return query
