@@ -82,7 +82,7 @@ func TestVerificationSchema(t *testing.T) {
 	}
 	v := verified(t)
 	properties := root["properties"].(map[string]any)["package"].(map[string]any)["properties"].(map[string]any)
-	check := func(schema map[string]any, write func(*bytes.Buffer) error) {
+	check := func(t *testing.T, schema map[string]any, write func(*bytes.Buffer) error) {
 		t.Helper()
 		var out bytes.Buffer
 		if err := write(&out); err != nil {
@@ -105,12 +105,12 @@ func TestVerificationSchema(t *testing.T) {
 	}
 	for _, a := range v.Files {
 		t.Run(a.File, func(t *testing.T) {
-			check(root, func(out *bytes.Buffer) error {
+			check(t, root, func(out *bytes.Buffer) error {
 				return verificationJSON(out, &Verified{Files: []*verify.Answer{a}, Contents: true}, Options{})
 			})
 		})
 	}
-	check(root["$defs"].(map[string]any)["verifications"].(map[string]any), func(out *bytes.Buffer) error { return verificationJSON(out, v, Options{}) })
+	check(t, root["$defs"].(map[string]any)["verifications"].(map[string]any), func(out *bytes.Buffer) error { return verificationJSON(out, v, Options{}) })
 	if len(properties) < 20 {
 		t.Errorf("the schema has %d properties of a package", len(properties))
 	}

@@ -88,8 +88,10 @@ func TestAgainst(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]Other{
-		{"ssu-x86.cab", "KB4493730 for x86"}, {"sha2-x86.cab", "KB4474419 for x86"},
-		{"other.cab", "KB4489887, which the machine is not known to lack"}, {"readme.txt", "no update: file"},
+		{"ssu-x86.cab", "KB4493730 for x86"},
+		{"sha2-x86.cab", "KB4474419 for x86"},
+		{"other.cab", "KB4489887, which the machine is not known to lack"},
+		{"readme.txt", "no update: file"},
 	}, got.Others); diff != "" {
 		t.Errorf("others (-want +got):\n%s", diff)
 	}

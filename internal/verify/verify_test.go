@@ -178,15 +178,22 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestRealFiles checks the verdicts on files that Microsoft and others signed.
-func TestRealFiles(t *testing.T) {
+// realFile reads a file of the collection, or skips the test.
+func realFile(t *testing.T, name string) []byte {
+	t.Helper()
 	dir := os.Getenv("OLDGUARD_DATA")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "data") // beside the repository
 	}
-	if _, err := os.Stat(dir); err != nil {
+	b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	if err != nil {
 		t.Skipf("no real files here (set OLDGUARD_DATA): %v", err)
 	}
+	return b
+}
+
+// TestRealFiles checks the verdicts on files that Microsoft and others signed.
+func TestRealFiles(t *testing.T) {
 	for name, want := range map[string]struct {
 		verdict trust.Verdict
 		kind    string
@@ -210,10 +217,7 @@ func TestRealFiles(t *testing.T) {
 		"signed/uthenticode/pegoat-authenticode_duplicated.exe": {trust.OtherPublisher, "program", 0, 0, ""},
 	} {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
-			if err != nil {
-				t.Skip(err)
-			}
+			b := realFile(t, name)
 			a := answerOf(t, name, b, options(t, nil))
 			if a.Verdict != want.verdict || a.Kind() != want.kind || len(a.Contradictions) > 0 {
 				t.Errorf("%q, %q, want %q, %q; contradictions %q; because %q", a.Verdict, a.Kind(), want.verdict, want.kind, a.Contradictions, a.Because)

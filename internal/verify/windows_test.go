@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"errors"
+	"io"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -67,7 +69,9 @@ func TestWindows(t *testing.T) {
 		{"folder_missing", remove(store + component + "/one.dll"), nil, []string{"file: its component has no folder"}, Tally{Good: 2, Unchecked: 1}},
 		{
 			"manifest_altered", change(store + "Manifests/" + dependency + ".manifest"),
-			[]string{store + "Manifests/" + dependency + ".manifest: KB4493471"}, nil, Tally{Good: 1},
+			[]string{store + "Manifests/" + dependency + ".manifest: KB4493471"},
+			nil,
+			Tally{Good: 1},
 		},
 		{"manifest_of_nobody", set(store+"Manifests/"+orphan+".manifest", "<assembly/>"), nil, []string{"component manifest: no genuine catalog here lists it, and no package"}, Tally{Good: 3}},
 		{"manifest_compressed", set(store+"Manifests/"+orphan+".manifest", "DCM\x01PA30"), nil, []string{"component manifest: a compressed manifest"}, Tally{Good: 3}},
@@ -80,7 +84,8 @@ func TestWindows(t *testing.T) {
 			Tally{},
 		},
 		{
-			"no_catalogs", remove(cat, second), []string{mum + ": KB4493471"},
+			"no_catalogs", remove(cat, second),
+			[]string{mum + ": KB4493471"},
 			[]string{"component manifest: no genuine catalog"},
 			Tally{},
 		},
@@ -168,4 +173,43 @@ func FuzzWindows(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRealStore lays the files of a package that Microsoft made out as servicing does, and finds
+// its catalog, manifest and files to agree; one byte changed in a file is found.
+func TestRealStore(t *testing.T) {
+	const stem = "Microsoft-Hyper-V-Integration-Services-Package~31bf3856ad364e35~amd64~~6.3.9600.19456"
+	b := realFile(t, "msu/Windows6.1-KB4072650-x64.cab")
+	o := options(t, nil)
+	tree := fstest.MapFS{}
+	err := answerOf(t, "x.cab", b, o).Walk(func(c Content, r io.Reader) error {
+		data, err := io.ReadAll(r)
+		at := "WinSxS/" + c.Path
+		switch path.Ext(c.Path) {
+		case ".mum", ".cat":
+			at = "servicing/Packages/" + stem + path.Ext(c.Path)
+		case ".manifest":
+			at = "WinSxS/Manifests/" + c.Path
+		}
+		tree[at] = &fstest.MapFile{Data: data}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Windows("real", tree, o)
+	if err != nil || len(s.Damaged)+len(s.Unchecked) > 0 || s.Packages.Good != 1 || s.Manifests.Good < 10 || s.Files.Good < 40 {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	for name, f := range tree {
+		if strings.HasSuffix(name, ".sys") {
+			f.Data[0] ^= 1
+			s, err := Windows("real", tree, o)
+			if err != nil || len(s.Damaged) != 1 || s.Damaged[0].Path != name || s.Damaged[0].Package != stem {
+				t.Errorf("%s: %+v, %v", name, s, err)
+			}
+			return
+		}
+	}
+	t.Error("no driver in it")
 }

@@ -30,11 +30,11 @@ func Cabinet(a *trusttest.Authority, h crypto.Hash, files ...cabtest.File) []byt
 	if a == nil {
 		return b
 	}
-	binary.LittleEndian.PutUint32(b[44:], uint32(len(b)))
+	binary.LittleEndian.PutUint32(b[44:], uint32(len(b))) //nolint:gosec // a test's own
 	covered := slices.Concat(b[:4], b[8:34], b[56:])
 	sig := a.Sign(trusttest.Digest(h, trusttest.Sum(h, covered)), trusttest.Signing{Hash: h, Stamped: Stamped, PKCS9: h == crypto.SHA1})
 	sig = append(sig, make([]byte, (8-len(sig)%8)%8)...)
-	binary.LittleEndian.PutUint32(b[48:], uint32(len(sig)))
+	binary.LittleEndian.PutUint32(b[48:], uint32(len(sig))) //nolint:gosec // a test's own
 	return append(b, sig...)
 }
 
@@ -64,7 +64,7 @@ func Update(a *trusttest.Authority, h crypto.Hash, kb, arch string) []byte {
 
 // The package in Windows, and its components by the names of their folders.
 const (
-	token      = "31bf3856ad364e35"
+	token      = "31bf3856ad364e35" //nolint:gosec // of a public key
 	Package    = "Package_for_KB4493471~" + token + "~amd64~~6.0.1.0"
 	Component  = "amd64_example-component_" + token + "_6.0.6003.20489_none_0123456789abcdef"
 	Dependency = "amd64_example-with-a-very-lo..e-to-be-shortened_" + token + "_6.0.6003.20489_none_0123456789abcdef"
