@@ -56,8 +56,8 @@ func (b *builder) build() {
 		switch {
 		case it.Kind == "service-pack":
 			b.ReachedBuild = b.Target.Builds[0].Base()
-		case ok && u.Build.Known() && u.Build.Base().Compare(b.ReachedBuild) > 0:
-			b.ReachedBuild = u.Build.Base()
+		case ok && b.leadsTo(u).Compare(b.ReachedBuild) > 0:
+			b.ReachedBuild = b.leadsTo(u)
 		}
 		if ok && u.Stream == catalog.Cumulative {
 			b.Reached = it.KB
@@ -65,6 +65,21 @@ func (b *builder) build() {
 	}
 	b.restart("what was installed takes effect")
 	b.check()
+}
+
+// leadsTo is the build an update leads to. That of a security-only update is the build of
+// the rollups of its time: KB4493458 makes 6002 to 6003 as KB4493471 does (KB4495374).
+func (b *builder) leadsTo(u *catalog.Update) (build winver.Build) {
+	if u.Stream != catalog.SecurityOnly {
+		return u.Build.Base()
+	}
+	for i := range b.rec.Updates {
+		r := &b.rec.Updates[i]
+		if r.Stream == catalog.Cumulative && r.Released <= u.Released && r.Build.Known() && r.Build.Base().Compare(build) > 0 {
+			build = r.Build.Base()
+		}
+	}
+	return build
 }
 
 // line settles the line: as wanted, else as found, and the rollup where there is no other.
@@ -326,13 +341,15 @@ func (b *builder) licence() {
 	if n := len(b.Target.Licensing); n > 0 {
 		pkg := b.Target.Licensing[n-1]
 		if b.host.Updates.Has(pkg.KB) != host.Yes {
-			b.update(assess.Item{KB: pkg.KB, Kind: "licensing-package", Because: []host.Reason{{Text: "without it no ESU key can be installed (" + pkg.Source + ")"}}})
+			b.update(assess.Item{KB: pkg.KB, Kind: "licensing-package", Because: []host.Reason{{Text: "without it no ESU key can be installed (KB4522133)"}}})
 			b.restart("the licensing package takes effect; Server 2008 SP2 sometimes needs one more")
 		}
 	}
 	if b.Entitlement == Azure {
-		b.add(Step{ID: "entitlement", Kind: StepCheck, Title: "On Azure no key is used: the machine asks the instance metadata service", Changes: "nothing", Minutes: 5,
-			Check: []string{"http://169.254.169.254 must be reachable from the machine"}, Failures: failuresOf("licence")})
+		b.add(Step{
+			ID: "entitlement", Kind: StepCheck, Title: "On Azure no key is used: the machine asks the instance metadata service", Changes: "nothing", Minutes: 5,
+			Check: []string{"http://169.254.169.254 must be reachable from the machine"}, Failures: failuresOf("licence"),
+		})
 		return
 	}
 	ids := map[string]string{}
@@ -345,7 +362,7 @@ func (b *builder) licence() {
 			continue
 		}
 		b.add(Step{
-			ID: "key-" + programme, Kind: StepLicence, Title: "Install and activate the key of " + programme + ", which the owner has",
+			ID: "key-" + programme, Kind: StepLicence, Title: "Install and activate the key of " + b.programme(programme) + ", which the owner has",
 			Changes:  "the licence of the machine",
 			Minutes:  10,
 			Commands: []string{`cscript //nologo %SystemRoot%\System32\slmgr.vbs /ipk <the owner's key>`, `cscript //nologo %SystemRoot%\System32\slmgr.vbs /ato ` + id},
@@ -354,9 +371,21 @@ func (b *builder) licence() {
 		})
 	}
 	if b.Entitlement == PremiumAssurance {
-		b.add(Step{ID: "entitlement", Kind: StepLicence, Title: "Activate Premium Assurance as its contract says", Changes: "the licence of the machine", Minutes: 10,
-			Because: []host.Reason{{Text: "no public document tells how; no activation id is known"}}})
+		b.add(Step{
+			ID: "entitlement", Kind: StepLicence, Title: "Activate Premium Assurance as its contract says", Changes: "the licence of the machine", Minutes: 10,
+			Because: []host.Reason{{Text: "no public document tells how; no activation id is known"}},
+		})
 	}
+}
+
+// programme gives the name of a programme of updates.
+func (b *builder) programme(id string) string {
+	for _, p := range b.Target.Programmes {
+		if p.ID == id {
+			return p.Name
+		}
+	}
+	return id
 }
 
 // check ends the plan: what the machine must show.
@@ -368,8 +397,13 @@ func (b *builder) check() {
 	})
 }
 
+// kindWords are the kinds of updates whose names are no words.
+var kindWords = map[string]string{
+	"sha2-support": "SHA-2 support", "ie-cumulative": "cumulative update of Internet Explorer", "security-only": "security-only update",
+}
+
 func title(it assess.Item) string {
-	name := strings.ReplaceAll(it.Kind, "-", " ")
+	name := cmp.Or(kindWords[it.Kind], strings.ReplaceAll(it.Kind, "-", " "))
 	if it.Released != 0 {
 		name += " of " + it.Released.String()
 	}
@@ -485,22 +519,19 @@ func failuresOf(kind string) []Failure {
 // that they lead to. It is for proving a plan, in memory.
 func (p *Patch) Apply(h *host.Host, c *catalog.Catalog) *host.Host {
 	out := *h
+	if len(p.Updates()) == 0 {
+		return &out
+	}
 	src := host.Source{Reader: "plan", Input: "applied in memory"}
 	out.Updates = host.Set[winver.KB]{}
 	out.Updates.Merge(h.Updates)
-	build := h.Build.Or(winver.Build{}).Base()
-	if p.Target != nil && p.Target != p.Release && len(p.Target.Builds) > 0 {
-		build = p.Target.Builds[0]
-	}
-	rec, err := c.Records(p.Target.ID)
-	for _, s := range p.Steps {
-		if s.KB == 0 {
-			continue
-		}
+	build := p.ReachedBuild
+	for _, s := range p.Updates() {
 		out.Updates.Add(s.KB, src)
-		if err == nil {
-			if u, ok := rec.Update(s.KB); ok && u.Build.Known() && u.Build.Base().Compare(build) > 0 {
-				build = u.Build.Base()
+		if rec, err := c.Records(p.Target.ID); err == nil && h.Build.Or(winver.Build{}).HasRevision {
+			// Where a revision is known, it must show what the update leads to.
+			if u, ok := rec.Update(s.KB); ok && u.Build.HasRevision {
+				build = u.Build
 			}
 		}
 	}

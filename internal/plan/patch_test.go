@@ -410,3 +410,26 @@ func TestWhatItSaysFirst(t *testing.T) {
 		})
 	}
 }
+
+func TestSecurityOnlyReaches6003(t *testing.T) {
+	p := plan.PatchHost(machine(release(t, "windows-server-2008-sp2"), winver.AMD64), open(t), plan.Options{Line: plan.SecurityOnly}, day(t, "2026-06-01"))
+	if want := (winver.Build{Major: 6, Number: 6003}); p.ReachedBuild != want {
+		t.Errorf("reaches %s, want %s: KB4493458 leads there", p.ReachedBuild, want)
+	}
+	if kbs := updates(p); !slices.Contains(kbs, 4493458) || kbs[len(kbs)-1] != 4534251 {
+		t.Errorf("the line is %v", kbs)
+	}
+}
+
+// TestAfterIsBetter: the summary after the plan is that of an assessment of the host with
+// the plan applied, and no vulnerability is added.
+func TestAfterIsBetter(t *testing.T) {
+	c := open(t)
+	for _, id := range []string{"windows-server-2008-sp2", "windows-server-2012-r2", "windows-server-2016"} {
+		h := machine(release(t, id), winver.AMD64)
+		p := plan.PatchHost(h, c, plan.Options{}, day(t, "2026-06-01"))
+		if p.After.Affected >= p.Before.Affected || p.After.Fixed <= p.Before.Fixed {
+			t.Errorf("%s: before %d affected and %d fixed, after %d and %d", id, p.Before.Affected, p.Before.Fixed, p.After.Affected, p.After.Fixed)
+		}
+	}
+}
