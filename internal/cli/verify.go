@@ -331,6 +331,7 @@ func (v *verifier) file(n verifiable, many bool) error {
 		v.status = worse(v.status, statusUndecided)
 	}
 	v.found.Files = append(v.found.Files, a)
+	defer a.Release() // there may be thousands
 	if v.extract == "" {
 		return nil
 	}

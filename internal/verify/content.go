@@ -55,3 +55,10 @@ func (a *Answer) Walk(visit func(c Content, r io.Reader) error) error {
 		return visit(Content{m.Name, m.Path, m.Unsafe, m.Size, m.Modified}, r)
 	})
 }
+
+// Release lets go of the bytes: afterwards Walk visits nothing. All else stays.
+func (a *Answer) Release() {
+	if a.Package != nil {
+		a.Package.Release()
+	}
+}

@@ -170,6 +170,10 @@ func TestWalk(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"in.cab": string(inner), "d/b.txt": "B", "in.cab.d/a.txt": "A"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	a.Release()
+	if err := a.Walk(func(c Content, _ io.Reader) error { t.Errorf("%s is still there", c.Path); return nil }); err != nil {
+		t.Error(err)
+	}
 	if c := a.Contents()[0]; c.Path != "" || c.Unsafe == "" {
 		t.Errorf("%+v has a path", c)
 	}
