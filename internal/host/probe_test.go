@@ -58,8 +58,13 @@ func live() *host.Live {
 func answers(p host.Probe) map[string]string {
 	out := map[string]string{}
 	for _, q := range [][2]string{
-		{`HKLM\Software\Microsoft\Windows`, "Build"}, {`HKLM\SOFTWARE\Microsoft\Windows`, "Absent"}, {`HKLM\SOFTWARE\Absent`, "x"},
-		{`HKLM\SOFTWARE\Policies`, "x"}, {`HKLM\SOFTWARE\Broken`, "x"}, {`HKLM\SYSTEM\Select`, "Current"}, {`HKLM\SOFTWAREX`, "x"},
+		{`HKLM\Software\Microsoft\Windows`, "Build"},
+		{`HKLM\SOFTWARE\Microsoft\Windows`, "Absent"},
+		{`HKLM\SOFTWARE\Absent`, "x"},
+		{`HKLM\SOFTWARE\Policies`, "x"},
+		{`HKLM\SOFTWARE\Broken`, "x"},
+		{`HKLM\SYSTEM\Select`, "Current"},
+		{`HKLM\SOFTWAREX`, "x"},
 	} {
 		v, t := p.RegistryValue(q[0], q[1])
 		out[q[0]+" "+q[1]] = t.String() + " " + v.Plain()

@@ -117,6 +117,9 @@ func TestPatchFromEveryState(t *testing.T) {
 		starts := [][]winver.KB{nil}
 		for i := range rec.Updates {
 			u := &rec.Updates[i]
+			if racing && i%5 != 0 {
+				continue
+			}
 			if u.Stream == catalog.Cumulative && (rel.ID == "windows-server-2008-sp2" || i%97 == 0) {
 				starts = append(starts, append([]winver.KB{u.KB}, [][]winver.KB{nil, {4474419}, {4493730, 4474419}, {4493730}}[i%4]...))
 			}
@@ -128,7 +131,7 @@ func TestPatchFromEveryState(t *testing.T) {
 			}
 			for i, kbs := range starts {
 				entitlements := []plan.Entitlement{plan.None, plan.PremiumAssurance, plan.ESUYear2}
-				if i > 0 {
+				if i > 0 || racing {
 					entitlements = entitlements[i%3 : i%3+1]
 				}
 				for _, e := range entitlements {
@@ -170,7 +173,7 @@ func TestPatchFromEveryState(t *testing.T) {
 		}
 	}
 	t.Logf("%d plans, %d of them empty", plans, empty)
-	if plans < 300 || empty == 0 {
+	if plans < 100 || empty == 0 {
 		t.Errorf("%d plans, %d empty: the test tests too little", plans, empty)
 	}
 }
