@@ -52,6 +52,6 @@ is sent anywhere.
 	root.SetIn(e.Stdin)
 	root.SetOut(e.Stdout)
 	root.SetErr(e.Stderr)
-	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newVerify(e), newCatalog(e), newCollect(e), newVersion(e), newDocs())
+	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newPlan(e), newVerify(e), newCatalog(e), newCollect(e), newVersion(e), newDocs())
 	return root
 }
