@@ -29,7 +29,7 @@ func newPlan(e Env) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newPlanPatch(e))
+	c.AddCommand(newPlanPatch(e), newPlanMigrate(e))
 	return c
 }
 

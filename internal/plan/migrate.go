@@ -53,8 +53,8 @@ type Target struct {
 	Known                // of Ends
 	// Over is true if that is before the day by which it is to be done, or before today.
 	Over bool
-	// InPlace is Yes if there is a path and nothing known stops it, No if there is none or
-	// something does, and Unknown where the evidence does not tell.
+	// InPlace is Yes if there is a path, every role is known and none of them stops it, No if
+	// there is no path or something known does stop it, and Unknown otherwise.
 	InPlace  host.Tri
 	Paths    []Path // the shortest, the stops supported longest first; kept where a role stops them
 	Blockers []Blocker
@@ -75,6 +75,7 @@ type Alternative struct {
 	// not known: EndsWhy says which.
 	Ends     catalog.Date
 	EndsWhy  string
+	Known    // of Ends
 	Blockers []Blocker
 	Steps    []MoveStep
 }
@@ -302,6 +303,9 @@ func (x *mover) roles() {
 		if len(f.From) > 0 {
 			f.From = unique(f.From)
 			x.Roles = append(x.Roles, f)
+			if r.ID == "ad-ds" {
+				x.Domain = host.DomainController // its service starts with Windows
+			}
 		}
 	}
 }
@@ -360,7 +364,7 @@ func (x *mover) inPlace(t *Target) {
 	switch {
 	case len(t.Blockers) > 0:
 		t.InPlace = host.No
-	case len(t.Paths) > 0 && x.Installation != "" && !silent && !x.host.Edition.Disputed() && !x.host.Arch.Disputed():
+	case len(t.Paths) > 0 && x.Installation != "" && !silent && x.wholeRoles() && !x.host.Edition.Disputed() && !x.host.Arch.Disputed():
 		t.InPlace = host.Yes
 	}
 }

@@ -103,6 +103,7 @@ func server(t testing.TB, c *catalog.Catalog, release, edition string, arch winv
 	h.Arch.Say(arch, 1, src)
 	h.Installation.Say(kind, 1, src)
 	h.Role.Say(host.Member, 1, src)
+	h.ServicesWhole.Say(true, 1, src)
 	return h
 }
 
@@ -273,6 +274,14 @@ func TestMigrateWithoutAnswers(t *testing.T) {
 			t.Errorf("%+v", m)
 		}
 	})
+	t.Run("roles_not_all_known", func(t *testing.T) {
+		h := server(t, c, "2016", "ServerStandard", winver.AMD64, host.Server)
+		h.ServicesWhole = host.Fact[bool]{}
+		m := Migrate(h, c, MigrateOptions{Target: "windows-server-2022"}, on)
+		if m.Targets[0].InPlace != host.Unknown || !slices.ContainsFunc(m.Questions, func(q Question) bool { return q.What == "all roles" }) {
+			t.Errorf("%+v %+v", m.Targets[0], m.Questions)
+		}
+	})
 	t.Run("unknown_target", func(t *testing.T) {
 		m := Migrate(server(t, c, "2008-sp2", "ServerStandard", winver.AMD64, host.Server), c, MigrateOptions{Target: "windows-server-1066"}, on)
 		if !strings.Contains(m.Why, "windows-server-1066") {
@@ -359,7 +368,7 @@ func TestWaves(t *testing.T) {
 	if end != by {
 		t.Errorf("the last wave ends on %s, not %s", end, by)
 	}
-	if diff := cmp.Diff([]string{"exploited E B", "over C", "ending D", "unknown ", "stay A"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"controllers E", "exploited B", "over C", "ending D", "unknown ", "stay A"}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -13,6 +13,7 @@ import (
 type Wave struct {
 	ID, Name string
 	Because  string
+	Moves    bool // whether its machines are to be moved
 	// From and To are its days, both inclusive; zero without a day by which all is to be done,
 	// and for what needs no move.
 	From, To catalog.Date
@@ -28,6 +29,10 @@ type waveRule struct {
 
 // waveRules sort machines into waves: the first that fits. The last fits all.
 var waveRules = []waveRule{
+	{
+		"controllers", "Domain controllers without support", "whoever takes one of them has the domain, and others wait for what replaces it", true,
+		func(m *Migration) bool { return m.Summary.SupportOver && m.Domain == host.DomainController },
+	},
 	{
 		"exploited", "Exploited, without support", "vulnerabilities that are open on them are used by attackers, and no update will come without a programme", true,
 		func(m *Migration) bool { return m.Summary.SupportOver && m.Summary.Exploited > 0 },
@@ -56,9 +61,8 @@ func (m *Migration) ending() bool {
 }
 
 // Waves sorts machines into waves, by how they stand; clients are not moved by these
-// plans. Within a wave those with the most exploited vulnerabilities come first, and of
-// the same number domain controllers, since others depend on them. Who talks to whom is
-// not known here. Until the day by, each wave gets time by its number of machines.
+// plans. Within a wave those with the most exploited vulnerabilities come first. Who talks
+// to whom is not known here. Until the day by, each wave gets time by its number of machines.
 func Waves(list []*Migration, on, by catalog.Date) (out []Wave) {
 	members := make([][]*Migration, len(waveRules))
 	moving := 0
@@ -78,10 +82,10 @@ func Waves(list []*Migration, on, by catalog.Date) (out []Wave) {
 			continue
 		}
 		slices.SortStableFunc(members[i], func(a, b *Migration) int {
-			return cmp.Or(cmp.Compare(b.Summary.Exploited, a.Summary.Exploited), cmp.Compare(controller(b), controller(a)),
+			return cmp.Or(cmp.Compare(b.Summary.Exploited, a.Summary.Exploited),
 				cmp.Compare(a.Support.Ends, b.Support.Ends), cmp.Compare(a.Host, b.Host))
 		})
-		w := Wave{ID: r.id, Name: r.name, Because: r.because, Members: members[i]}
+		w := Wave{ID: r.id, Name: r.name, Because: r.because, Moves: r.moves, Members: members[i]}
 		if r.moves && by > on {
 			share := func() catalog.Date { return on + catalog.Date(int(by-on)*done/moving) } // #nosec G115 -- between on and by
 			w.From = share()
@@ -94,11 +98,4 @@ func Waves(list []*Migration, on, by catalog.Date) (out []Wave) {
 		out = append(out, w)
 	}
 	return out
-}
-
-func controller(m *Migration) int {
-	if m.Domain == host.DomainController {
-		return 1
-	}
-	return 0
 }

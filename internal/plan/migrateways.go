@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/host"
@@ -32,7 +31,7 @@ func (a *Alternative) step(k Known, title, because string) {
 // to starts an alternative that ends on the first target.
 func (x *mover) to(id, name string) Alternative {
 	t := x.Targets[0]
-	a := Alternative{ID: id, Name: name, Ends: t.Ends, EndsWhy: "end of support of " + t.Release.Name}
+	a := Alternative{ID: id, Name: name, Ends: t.Ends, EndsWhy: "end of support of " + t.Release.Name, Known: t.Known}
 	if t.Ends == 0 {
 		a.EndsWhy = "the end of support of " + t.Release.Name + " is not known"
 	}
@@ -64,22 +63,26 @@ func (x *mover) upgrade() Alternative {
 
 func (x *mover) path(a *Alternative, p Path, language string) {
 	for i, h := range p {
-		name, edition := h.To, ""
-		if rel, err := x.cat.Release(h.To); err == nil {
-			name = rel.Name
-		}
+		name := x.name(h.To)
 		if h.Kind == Pack {
 			a.step(h.Known, "Install the service pack: "+name, "no upgrade starts from an older one")
 			continue
 		}
-		edition = " " + h.Edition
-		because := fmt.Sprintf("the table knows this way from %s %s; media in %s, the same installation option", strings.ReplaceAll(h.From, "-", " "), h.FromEdition, language)
+		because := fmt.Sprintf("the table knows this way from %s %s; media in %s, the same installation option", x.name(h.From), h.FromEdition, language)
 		if i < len(p)-1 {
 			because += "; a stop on the way, which needs a licence and updates of its own for as long as it lasts"
 		}
-		a.step(h.Known, "Upgrade to "+name+edition, because)
+		a.step(h.Known, "Upgrade to "+name+" "+h.Edition, because)
 		a.step(ours, "Start every role and program, read the event logs, take a backup", "what broke here is found here and not two releases later")
 	}
+}
+
+// name gives a release's name for its id.
+func (x *mover) name(id string) string {
+	if rel, err := x.cat.Release(id); err == nil {
+		return rel.Name
+	}
+	return id
 }
 
 // rolling is for clusters.
@@ -98,11 +101,7 @@ func (x *mover) rolling() Alternative {
 	a.Feasible = host.Yes
 	x.prepared(&a)
 	for _, h := range paths[0] {
-		name := h.To
-		if rel, err := x.cat.Release(h.To); err == nil {
-			name = rel.Name
-		}
-		a.step(h.Known, "Take each node out, install "+name+" on it, and take it in again; then raise the functional level of the cluster", "one version at a time")
+		a.step(h.Known, "Take each node out, install "+x.name(h.To)+" on it, and take it in again; then raise the functional level of the cluster", "one version at a time")
 	}
 	return a
 }
@@ -138,32 +137,40 @@ func (x *mover) beside() Alternative {
 	return a
 }
 
-// extended finds what updates a release still gets, for those who may have them: on Azure
-// and elsewhere. Zero where nothing is open on the day.
-func (x *mover) extended() (until catalog.Date, why string) {
+// extended fills in what updates the release itself still gets: none is zero and says so.
+func (x *mover) extended(a *Alternative) {
+	a.Known = ours
 	if x.Support.Ends != 0 && x.AsOf <= x.Support.Ends {
-		return x.Support.Ends, "end of support of " + x.Release.Name
+		a.Ends, a.EndsWhy = x.Support.Ends, "end of support of "+x.Release.Name
+		for _, l := range x.Release.Lifecycles {
+			if l.Extended == a.Ends {
+				a.Known = Known{l.Confidence, l.Source}
+			}
+		}
+		return
 	}
+	a.EndsWhy = "none: no programme is known for " + x.Release.Name + " on this architecture"
 	var last catalog.Programme
 	for _, p := range x.Support.Programmes {
 		switch {
 		case p.ID == "premium-assurance": // sold to owners before support ended, and to nobody since
 		case p.State == "open":
-			return p.Until, p.Name + " (" + p.Source + "; " + p.Confidence + ")"
+			a.Ends, a.EndsWhy, a.Known = p.Until, p.Name, Known{p.Confidence, p.Source}
+			return
 		case p.Until > last.Until:
 			last = p.Programme
 		}
 	}
 	if last.Until != 0 {
-		return 0, fmt.Sprintf("none: the last programme, %s, ended on %s (%s; %s)", last.Name, last.Until, last.Source, last.Confidence)
+		a.EndsWhy = fmt.Sprintf("none: the last programme, %s, ended on %s", last.Name, last.Until)
+		a.Known = Known{last.Confidence, last.Source}
 	}
-	return 0, "none: no programme is known for " + x.Release.Name + " on this architecture"
 }
 
 // rehost is the same machine on Azure.
 func (x *mover) rehost() Alternative {
 	a := Alternative{ID: "azure", Name: "The same machine on Azure"}
-	a.Ends, a.EndsWhy = x.extended()
+	x.extended(&a)
 	x.lift(&a, "Azure")
 	a.step(Known{"documented for 2003; inferred for later releases", srcAzure}, "Move the machine with Azure Migrate, after trying it on a copy; before that, give it the integration services of Hyper-V", "without them it has no network and no clock there")
 	x.still(&a)
@@ -173,7 +180,7 @@ func (x *mover) rehost() Alternative {
 // local is Azure Local as the host of the old guest.
 func (x *mover) local() Alternative {
 	a := Alternative{ID: "azure-local", Name: "The same machine as a guest on Azure Local"}
-	a.Ends, a.EndsWhy = x.extended()
+	x.extended(&a)
 	x.lift(&a, "Azure Local")
 	a.step(Known{"documented (the name); inferred (that it is a host only)", srcSMS}, "Move it onto Azure Local (once Azure Stack HCI) as a virtual machine", "Azure Local is a host: the guest stays the release it is, and no upgrade leads to it")
 	a.step(Known{"inferred", srcESU}, "Ask the maker of the host whether it still supports "+x.Release.Name+" as a guest", "lists of supported guests change, and none is here")
@@ -210,7 +217,7 @@ func (x *mover) still(a *Alternative) {
 	case a.Feasible == host.No:
 		a.Steps = nil
 	case a.Ends == 0:
-		a.step(ours, "Fence it off there too, and set a day for its end", "moving brings no updates any more: "+a.EndsWhy)
+		a.step(ours, "Fence it off there too, and set a day for its end", "moving brings no updates any more")
 	default:
 		a.step(Known{"documented", srcESU}, "Enrol it and install the updates until "+a.Ends.String(), "moving buys time and nothing else: "+a.EndsWhy)
 	}
@@ -218,7 +225,7 @@ func (x *mover) still(a *Alternative) {
 
 // retire is the end.
 func (x *mover) retire() Alternative {
-	a := Alternative{ID: "retire", Name: "Switch it off for good", EndsWhy: "it needs no updates any more"}
+	a := Alternative{ID: "retire", Name: "Switch it off for good", EndsWhy: "it needs none any more", Known: ours}
 	a.step(ours, "Find who still uses it: sessions, connections, log files of at least one whole month and one year's end", "what runs once a month is found once a month")
 	if x.has("ad-ds") {
 		a.step(x.role("ad-ds").Known, x.role("ad-ds").Move, "a domain controller that just vanishes leaves its traces in the directory")
