@@ -96,7 +96,7 @@ func TestPlanTextAndPage(t *testing.T) {
 			"wusa.exe windows6.0-kb4493730-x64.msu /quiet /norestart", "genuine Microsoft update", "not verified", "/dlv all", "0xC004F050", "0x80070661",
 			"windows6.0-kb4474419-v4-x64.msu, no digest known", "can no longer be bought", "the route is offline", "nothing is downloaded", "beyond what the owner may install",
 		},
-		"html": {"KB4493730", "verified</span>", "not verified</span>", "to be fetched</span>", "0x80096010", "Decided by", "default-src &#39;none&#39;"},
+		"html": {"KB4493730", "verified</span>", "not verified</span>", "to be fetched</span>", "0x80096010", "Decided by", "monthly-rollup of 2026-01-13", "default-src &#39;none&#39;"},
 	} {
 		text := writtenPlan(t, format, p)
 		for _, want := range wants {
