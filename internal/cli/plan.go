@@ -24,8 +24,8 @@ import (
 func newPlan(e Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "plan",
-		Short:   "say in which order to do what: back to a patched state",
-		Example: "  oldguard plan patch fs01.txt fs01-qfe.csv",
+		Short:   "say in which order to do what: back to a patched state, or off an old release",
+		Example: "  oldguard plan patch fs01.txt fs01-qfe.csv\n  oldguard plan migrate --target windows-server-2022 fs01.txt",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -311,6 +311,10 @@ func TestMigrateWithoutAnswers(t *testing.T) {
 		if a := m.Alternatives[i]; a.Ends.String() != "2024-01-09" {
 			t.Errorf("in 2023: %v %q", a.Ends, a.EndsWhy)
 		}
+		m = Migrate(server(t, c, "2016", "ServerStandard", winver.AMD64, host.Server), c, MigrateOptions{}, time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC))
+		if a := m.Alternatives[i]; a.Ends != 0 || !strings.HasSuffix(a.EndsWhy, "whose end is not known") || strings.HasPrefix(a.Steps[len(a.Steps)-1].Title, "Fence") {
+			t.Errorf("2016 in 2027: %v %q %v", a.Ends, a.EndsWhy, a.Steps)
+		}
 	})
 }
 

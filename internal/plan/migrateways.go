@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/host"
@@ -151,19 +152,28 @@ func (x *mover) extended(a *Alternative) {
 	}
 	a.EndsWhy = "none: no programme is known for " + x.Release.Name + " on this architecture"
 	var last catalog.Programme
+	open := false
 	for _, p := range x.Support.Programmes {
-		switch {
-		case p.ID == "premium-assurance": // sold to owners before support ended, and to nobody since
-		case p.State == "open":
-			a.Ends, a.EndsWhy, a.Known = p.Until, p.Name, Known{p.Confidence, p.Source}
-			return
-		case p.Until > last.Until:
+		// Premium Assurance was sold to owners before support ended, and to nobody since.
+		if p.ID == "premium-assurance" {
+			continue
+		}
+		open = open || p.State == "open"
+		if p.Until >= last.Until || p.State == "open" && p.Until == 0 {
 			last = p.Programme
 		}
 	}
-	if last.Until != 0 {
+	if last.ID == "" {
+		return
+	}
+	a.Known = Known{last.Confidence, last.Source}
+	switch {
+	case !open:
 		a.EndsWhy = fmt.Sprintf("none: the last programme, %s, ended on %s", last.Name, last.Until)
-		a.Known = Known{last.Confidence, last.Source}
+	case last.Until == 0:
+		a.EndsWhy = last.Name + ", whose end is not known"
+	default:
+		a.Ends, a.EndsWhy = last.Until, "under a programme, in the end "+last.Name
 	}
 }
 
@@ -216,10 +226,10 @@ func (x *mover) still(a *Alternative) {
 	switch {
 	case a.Feasible == host.No:
 		a.Steps = nil
-	case a.Ends == 0:
+	case strings.HasPrefix(a.EndsWhy, "none"):
 		a.step(ours, "Fence it off there too, and set a day for its end", "moving brings no updates any more")
 	default:
-		a.step(Known{"documented", srcESU}, "Enrol it and install the updates until "+a.Ends.String(), "moving buys time and nothing else: "+a.EndsWhy)
+		a.step(Known{"documented", srcESU}, "Install the updates that there still are, and enrol it where a programme asks for that", "moving buys time and nothing else: "+a.EndsWhy)
 	}
 }
 
