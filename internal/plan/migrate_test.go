@@ -350,6 +350,12 @@ func TestWaves(t *testing.T) {
 		list = append(list, Migrate(h, c, MigrateOptions{}, on))
 	}
 	list = append(list, Migrate(&host.Host{}, c, MigrateOptions{}, on))
+	client := &host.Host{}
+	client.Name.Say("W", 1, src)
+	client.Product.Say("Windows 7 Professional", 1, src)
+	client.Installation.Say(host.Client, 1, src)
+	client.Build.Say(winver.Build{Major: 6, Minor: 1, Number: 7601}, 1, src)
+	list = append(list, Migrate(client, c, MigrateOptions{}, on))
 	by := catalog.DateOf(on) + 100
 	for _, m := range list {
 		m.By = by
@@ -372,7 +378,7 @@ func TestWaves(t *testing.T) {
 	if end != by {
 		t.Errorf("the last wave ends on %s, not %s", end, by)
 	}
-	if diff := cmp.Diff([]string{"controllers E", "exploited B", "over C", "ending D", "unknown ", "stay A"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"controllers E", "exploited B", "over C", "ending D", "unknown ", "stay A", "no-server W"}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -49,7 +49,8 @@ var waveRules = []waveRule{
 		"unknown", "Not known", "the evidence does not tell what they are: bring more of it first, since they may belong to the first wave", false,
 		func(m *Migration) bool { return m.Release == nil || m.Support.State == assess.SupportUnknown },
 	},
-	{"stay", "To stay for now", "support does not end before the day, or they are no servers", false, func(*Migration) bool { return true }},
+	{"stay", "To stay for now", "support does not end before the day", false, func(m *Migration) bool { return m.Release.Server }},
+	{"no-server", "No servers", "these plans are for servers: nothing is said about them here", false, func(*Migration) bool { return true }},
 }
 
 func (m *Migration) ending() bool {
@@ -68,8 +69,8 @@ func Waves(list []*Migration, on, by catalog.Date) (out []Wave) {
 	moving := 0
 	for _, m := range list {
 		i := slices.IndexFunc(waveRules, func(r waveRule) bool { return r.fits(m) })
-		if m.Release != nil && m.Why != "" {
-			i = len(waveRules) - 1
+		if m.Release != nil && !m.Release.Server {
+			i = len(waveRules) - 1 // however they stand
 		}
 		members[i] = append(members[i], m)
 		if waveRules[i].moves {
