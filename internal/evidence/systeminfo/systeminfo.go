@@ -276,7 +276,18 @@ func (r *reading) sayArch() {
 				return
 			}
 		}
-		return // the field before the first list is the type of the system, or it was taken out
+		break // the field before the first list is the type of the system, or it was taken out
+	}
+	// In a shortened text the type may stand elsewhere. In English, and in languages that
+	// keep the English words, it cannot be taken for anything else.
+	for _, f := range r.fields[min(r.version+1, len(r.fields)):] {
+		low := strings.ToLower(strings.TrimSpace(f.value))
+		for _, a := range archWords {
+			if low == a.word+"-based pc" || low == a.word+"-based system" {
+				tell(r, &r.h.Arch, a.arch, f.line)
+				return
+			}
+		}
 	}
 }
 

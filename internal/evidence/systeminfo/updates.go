@@ -148,8 +148,11 @@ func (r *reading) sayUpdates() {
 		}
 		r.h.Updates.Add(kb, r.from(k.line))
 	}
-	l.Why = r.judge(l, followed) + odd.String()
-	if l.Announced >= 0 && l.Printed >= l.Announced && followed && !stub {
+	// As many as announced is the whole list, also where what follows it was left away; not
+	// where the file ends within a line, whose number may be half of one.
+	complete := followed || r.whole
+	l.Why = r.judge(l, complete) + odd.String()
+	if l.Announced >= 0 && l.Printed >= l.Announced && complete && !stub {
 		l.Whole = true
 		r.h.Updates.List(l)
 		return
@@ -158,14 +161,14 @@ func (r *reading) sayUpdates() {
 }
 
 // judge says why the list is the whole one or not.
-func (r *reading) judge(l host.Listing, followed bool) string {
+func (r *reading) judge(l host.Listing, complete bool) string {
 	switch {
 	case l.Announced < 0:
 		return "systeminfo announces no number of updates that we understand"
 	case l.Printed < l.Announced:
 		return fmt.Sprintf("systeminfo announces %s and shows %d", evidence.Count(l.Announced, "update", "updates"), l.Printed)
-	case !followed:
-		return fmt.Sprintf("the text ends after %s, before the network cards that systeminfo prints last", evidence.Count(l.Printed, "update", "updates"))
+	case !complete:
+		return fmt.Sprintf("the text ends within a line, after %s", evidence.Count(l.Printed, "update", "updates"))
 	case l.Announced == 0:
 		return "systeminfo says that no update is installed"
 	}
