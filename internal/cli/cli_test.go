@@ -151,7 +151,7 @@ func TestStatus(t *testing.T) {
 // TestCommands holds that each command has examples in its help, which show it, and a
 // transcript that runs it.
 func TestCommands(t *testing.T) {
-	scripts, err := filepath.Glob("testdata/script/*.txtar")
+	scripts, err := filepath.Glob("testdata/*/*.txtar")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("%d transcripts, %v", len(scripts), err)
 	}
