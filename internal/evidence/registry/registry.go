@@ -61,6 +61,7 @@ func Say(h *host.Host, machine winreg.Key, from host.Source, rank int) {
 	r.programs()
 	r.licences()
 	r.setup()
+	r.winners()
 }
 
 type reading struct {
