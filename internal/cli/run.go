@@ -246,6 +246,9 @@ type machine struct {
 func (r *run) report(ctx context.Context, format report.Format, out io.Writer, cat *catalog.Catalog, hosts iter.Seq2[*host.Host, error]) error {
 	hosts, n := peek(hosts, 2)
 	r.options.Many = n > 1
+	if !r.options.Many {
+		r.options.Catalog = cat
+	}
 	if r.options.Findings == "" {
 		r.options.Findings = format.Listed(r.options.Many)
 	}

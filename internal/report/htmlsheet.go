@@ -47,6 +47,7 @@ type sheet struct {
 	Stale          bool
 	KEVLast        catalog.Date
 	First          string // what to do first
+	Ways           *ways
 }
 
 // Listing is a list of updates in the evidence.
@@ -124,6 +125,9 @@ func sheetOf(a *assess.Assessment, m *machine, o Options) *sheet {
 		machine: m, Many: o.Many, AsOf: a.AsOf, Notes: a.Summary.Notes, Sum: &a.Summary, Listed: o.Findings,
 		Timeline: timeline(m.ID, a), Monthly: monthly(m.ID, a), Years: yearCounts(a),
 		GapList: each(a.Gaps, gapOf), Sources: sourcesOf(a), First: firstStep(a),
+	}
+	if o.Catalog != nil && a.Identity.Release != nil {
+		s.Ways = waysOf(a, o.Catalog)
 	}
 	if a.Support.State == assess.Over || a.Support.State == assess.Programmes { // before that nobody asks
 		s.ESU = each(a.ESU, readyOf)

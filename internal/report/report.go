@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/catalog"
 )
 
 // Format is one way to write assessments: code and its documentation together.
@@ -66,6 +67,9 @@ type Options struct {
 	Color bool
 	// Since is what Changes compare with.
 	Since *Earlier
+	// Catalog lets the page of a machine show the ways from where it is: the plans back to
+	// patched and off its release. Without it the page has none.
+	Catalog *catalog.Catalog
 }
 
 // Findings chooses the findings to list. The counts are of all, whatever is listed.
