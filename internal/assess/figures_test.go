@@ -241,6 +241,13 @@ func TestInternetExplorer9(t *testing.T) {
 	if v := verdictOn(server2008(winver.AMD64, 6003, 5073697, 982861)); v != assess.Fixed {
 		t.Errorf("with the last rollup: %s, want fixed", v)
 	}
+	for version, want := range map[string]assess.Verdict{"9.0.8112.16421": assess.Affected, "7.0.6002.18005": assess.NotAffected} {
+		h := server2008(winver.AMD64, 6003, 4493471)
+		h.Programs = []host.Program{{Name: "Internet Explorer", Version: version}}
+		if v := verdictOn(h); v != want {
+			t.Errorf("with Internet Explorer %s in the registry: %s, want %s", version, v, want)
+		}
+	}
 	core := server2008(winver.AMD64, 6003, 4493471, 982861)
 	core.Installation = host.Fact[host.Installation]{}
 	core.Installation.Say(host.ServerCore, 1, host.Source{})

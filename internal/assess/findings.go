@@ -329,6 +329,9 @@ func (x *assessor) component(i uint16) (host.Tri, host.Reason) {
 	if strings.HasPrefix(name, "Internet Explorer") && x.core == host.Yes {
 		return host.No, host.Reason{Text: "Server Core has no Internet Explorer", From: sourcesOf(x.Host.Installation)}
 	}
+	if is, why := x.explorer(name); is != host.Unknown {
+		return is, why
+	}
 	for _, c := range x.rec.Release.Components {
 		if c.Name != name {
 			continue
@@ -346,6 +349,28 @@ func (x *assessor) component(i uint16) (host.Tri, host.Reason) {
 		}
 	}
 	return host.Unknown, host.Reason{Text: "no evidence tells whether " + name + " is installed"}
+}
+
+// explorer tells from the version that the registry states whether a component is the
+// Internet Explorer of the machine: there is one version of it at a time.
+func (x *assessor) explorer(component string) (host.Tri, host.Reason) {
+	number, ok := strings.CutPrefix(strings.TrimPrefix(component, "Microsoft "), "Internet Explorer ")
+	if !ok {
+		return host.Unknown, host.Reason{}
+	}
+	number, _, _ = strings.Cut(number, " ")
+	for _, p := range x.Host.Programs {
+		if p.Name != "Internet Explorer" || p.Version == "" {
+			continue
+		}
+		major, _, _ := strings.Cut(p.Version, ".")
+		why := host.Reason{Text: "Internet Explorer is at version " + p.Version, From: []host.Source{p.From}}
+		if major == number {
+			return host.Yes, why
+		}
+		return host.No, why
+	}
+	return host.Unknown, host.Reason{}
 }
 
 func (x *assessor) count(v Verdict) {

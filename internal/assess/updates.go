@@ -413,7 +413,7 @@ func (x *assessor) openQuestions() {
 		count[it.Group]++
 	}
 	for _, q := range []struct{ group, what, why, hint string }{
-		{groupDotNet, "updates of .NET Framework", "which versions are installed decides which updates concern it", `reg query "HKLM\SOFTWARE\Microsoft\NET Framework Setup\NDP" /s`},
+		{groupDotNet, "updates of .NET Framework", "which versions are installed decides which updates concern it, and the level of each is not read yet", `reg query "HKLM\SOFTWARE\Microsoft\NET Framework Setup\NDP" /s`},
 		{groupOlder, "fixes older than the rollup model", "a fix that is not listed may have been replaced by a later single fix", hintCBS},
 		{groupStandAlone, "stand-alone updates", "a list does not tell whether something else brought them", hintCBS},
 		{groupFlash, "updates of Adobe Flash Player", "it may have been removed", `dir %windir%\system32\Macromed\Flash`},
