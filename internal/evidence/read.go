@@ -243,7 +243,7 @@ func (d *driver) first(ctx context.Context) (machines []*machine, kept map[int][
 // blank reports whether nothing is known of h but gaps.
 func blank(h *host.Host) bool {
 	return !h.Name.Known() && !h.Build.Known() && !h.Product.Known() && h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0 &&
-		len(h.Packages) == 0 && len(h.Licences) == 0 && len(h.Programs) == 0 && len(h.Errors) == 0 && !h.RestartChecked.Known() && len(h.Restart) == 0 && len(h.Files) == 0 && !h.Shown()
+		len(h.Packages) == 0 && len(h.Licences) == 0 && len(h.Programs) == 0 && len(h.Errors) == 0 && !h.RestartChecked.Known() && len(h.Restart) == 0 && len(h.Files) == 0 && !h.Setup.Shown() && !h.Network.Shown()
 }
 
 // second puts together what the files of one machine say.

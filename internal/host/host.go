@@ -83,6 +83,7 @@ type Host struct {
 	Files []File
 
 	Setup
+	Network
 
 	Gaps []Gap
 }
@@ -124,7 +125,8 @@ func (h *Host) Merge(o *Host) {
 	h.ProgramsWhole.Merge(o.ProgramsWhole)
 	h.Errors = append(h.Errors, o.Errors...)
 	h.Files = append(h.Files, o.Files...)
-	h.merge(&o.Setup)
+	h.Setup.merge(&o.Setup)
+	h.Network.merge(&o.Network)
 	h.Gaps = append(h.Gaps, o.Gaps...)
 }
 

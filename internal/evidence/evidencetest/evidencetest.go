@@ -208,9 +208,55 @@ func viewMore(v map[string]any, h *host.Host) {
 		f := h.Files[i]
 		return []string{f.Name, f.Version.String(), f.Arch.String()}
 	})
+	viewNetwork(v, h, lines, day)
 	lines("errors", len(h.Errors), func(i int) []string {
 		e := h.Errors[i]
 		return []string{e.Code, day(e.On), e.From.At, e.Text}
+	})
+}
+
+// viewNetwork shows whom a machine talks to.
+func viewNetwork(v map[string]any, h *host.Host, lines func(string, int, func(int) []string), day func(time.Time) string) {
+	talks := h.Traffic.All()
+	lines("traffic", len(talks), func(i int) []string {
+		t := talks[i]
+		out := []string{fmt.Sprintf("%s -> %s proto %d port %d", t.Client, t.Server, t.Proto, t.Port)}
+		for _, s := range t.Seen {
+			out = append(out, fmt.Sprintf("%s %s: %d times, %d refused, %d packets, %d bytes, %s to %s, sure %v, pid %d %s",
+				s.From.Reader, s.From.At, s.Times, s.Refused, s.Packets, s.Bytes, day(s.First), day(s.Last), s.Sure, s.PID, s.Program))
+		}
+		return out
+	})
+	if h.Traffic.Lost > 0 {
+		v["traffic_lost"] = h.Traffic.Lost
+	}
+	lines("watches", len(h.Watches), func(i int) []string {
+		w := h.Watches[i]
+		return append([]string{w.Kind, day(w.First), day(w.Last), fmt.Sprintf("%d records, %d skipped", w.Records, w.Skipped)}, w.Limits...)
+	})
+	lines("addresses", len(h.Addresses), func(i int) []string {
+		a := h.Addresses[i]
+		return []string{fmt.Sprintf("%s/%d", a.Addr, a.Bits), a.From.At}
+	})
+	lines("peer_names", len(h.Names), func(i int) []string {
+		n := h.Names[i]
+		return []string{fmt.Sprintf("%s is %s", n.Addr, n.Name), n.From.At}
+	})
+	lines("listeners", len(h.Listeners), func(i int) []string {
+		l := h.Listeners[i]
+		return []string{fmt.Sprintf("proto %d %s port %d pid %d", l.Proto, l.Addr, l.Port, l.PID), l.Program, l.From.At}
+	})
+	lines("processes", len(h.Processes), func(i int) []string {
+		p := h.Processes[i]
+		return []string{fmt.Sprintf("%d %s", p.PID, p.Image), strings.Join(p.Services, " "), p.From.At}
+	})
+	lines("routes", len(h.Routes), func(i int) []string {
+		r := h.Routes[i]
+		via := "link"
+		if r.Via.IsValid() {
+			via = r.Via.String()
+		}
+		return []string{r.To.String() + " via " + via, fmt.Sprint("metric ", r.Metric), r.From.At}
 	})
 }
 

@@ -118,5 +118,5 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 // nothing reports whether no fact came out.
 func nothing(h *host.Host) bool {
 	return !h.Name.Known() && !h.Build.Known() && !h.Product.Known() && !h.BuildLab.Known() && len(h.Updates.Listings()) == 0 && !h.RestartChecked.Known() &&
-		len(h.Restart) == 0 && len(h.Programs) == 0 && len(h.Licences) == 0 && !h.MachineID.Known() && !h.Arch.Known() && !h.Role.Known() && !h.Domain.Known() && !h.Shown()
+		len(h.Restart) == 0 && len(h.Programs) == 0 && len(h.Licences) == 0 && !h.MachineID.Known() && !h.Arch.Known() && !h.Role.Known() && !h.Domain.Known() && !h.Setup.Shown()
 }
