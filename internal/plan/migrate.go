@@ -194,6 +194,11 @@ func migrate(a *assess.Assessment, c *catalog.Catalog, o MigrateOptions) *Migrat
 		m.Why = m.Release.Name + " is no server: this plan is for servers"
 		return m
 	}
+	if h.Build.Disputed() {
+		if m.Why, _ = contradiction(h); m.Why != "" {
+			return m
+		}
+	}
 	if m.Arch == winver.ArchUnknown && len(m.Release.Arches) == 1 {
 		m.Arch, _ = winver.ParseArch(m.Release.Arches[0])
 	}

@@ -436,3 +436,44 @@ func TestAfterIsBetter(t *testing.T) {
 		}
 	}
 }
+
+// TestContradictions: what sources contradict each other about either stops the plans or is said.
+func TestContradictions(t *testing.T) {
+	rel := release(t, "windows-server-2008-sp2")
+	build := func(major, minor uint16, number uint32) winver.Build {
+		return winver.Build{Major: major, Minor: minor, Number: number}
+	}
+	for _, tt := range []struct {
+		name      string
+		change    func(h *host.Host)
+		why, note string
+		migrate   string // of the other plan's Why; architectures are one of its questions
+	}{
+		{"architecture", func(h *host.Host) { h.Arch.Say(winver.X86, 1, host.Source{Input: "b.txt"}) }, "x86 (b.txt)", "", ""},
+		{"release", func(h *host.Host) { h.Build.Say(build(6, 1, 7601), 1, host.Source{Input: "b.txt"}) }, "6.1.7601 (b.txt)", "", "6.1.7601 (b.txt)"},
+		{"other_day", func(h *host.Host) { h.Build.Say(build(6, 0, 6003), 1, host.Source{Input: "b.txt"}) }, "", "6.0.6003 (b.txt)", ""},
+		{"edition", func(h *host.Host) {
+			h.Edition.Say("ServerStandard", 2, host.Source{Input: "a.txt"})
+			h.Edition.Say("ServerWeb", 1, host.Source{Input: "b.txt"})
+		}, "", "ServerWeb (b.txt)", ""},
+		{"installation", func(h *host.Host) {
+			h.Installation.Say(host.ServerCore, 2, host.Source{Input: "a.txt"})
+			h.Installation.Say(host.Client, 1, host.Source{Input: "b.txt"})
+		}, "", "client (b.txt)", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := machine(rel, winver.AMD64)
+			tt.change(h)
+			p := plan.PatchHost(h, open(t), plan.Options{}, day(t, "2026-06-01"))
+			if !strings.Contains(p.Why, tt.why) || (p.Why == "") != (tt.why == "") || (len(p.Steps) == 0) != (tt.why != "") {
+				t.Errorf("Why = %q with %d steps; want %q", p.Why, len(p.Steps), tt.why)
+			}
+			if !strings.Contains(strings.Join(p.Notes, "\n"), tt.note) {
+				t.Errorf("notes %q; want %q", p.Notes, tt.note)
+			}
+			if m := plan.Migrate(h, open(t), plan.MigrateOptions{}, day(t, "2026-06-01")); !strings.Contains(m.Why, tt.migrate) || (m.Why == "") != (tt.migrate == "") {
+				t.Errorf("migration: Why = %q; want %q", m.Why, tt.migrate)
+			}
+		})
+	}
+}

@@ -238,6 +238,9 @@ func PatchHost(h *host.Host, c *catalog.Catalog, o Options, on time.Time) *Patch
 		p.Why = now.Identity.Why
 		return p
 	}
+	if p.Why, p.Notes = contradiction(h); p.Why != "" {
+		return p
+	}
 	p.Target = p.Release
 	for p.Target.NextPack != nil {
 		next, err := c.Release(p.Target.NextPack.Becomes)

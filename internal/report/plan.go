@@ -257,7 +257,15 @@ func planAim(p *plan.Patch) string {
 	case p.Why != "":
 		return "There is no plan: " + p.Why + "."
 	case len(p.Steps) == 0:
-		return fmt.Sprintf("Nothing is to be installed: all that was published until %s and counts for this machine is there.", p.Until)
+		aim := fmt.Sprintf("Nothing is to be installed: all that was published until %s and counts for this machine is there.", p.Until)
+		if open := p.Before.Affected + p.Before.Unfixable; open > 0 { // so that nobody takes it for a clean bill
+			aim += fmt.Sprintf(" It stays affected by %s", plural(open, "vulnerability"))
+			if p.Before.Exploited > 0 {
+				aim += fmt.Sprintf(", %d of them known to be exploited", p.Before.Exploited)
+			}
+			aim += "."
+		}
+		return aim
 	}
 	aim := "build " + p.ReachedBuild.String()
 	if p.Target != p.Release {

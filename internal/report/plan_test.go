@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -110,6 +111,24 @@ func TestPlanTextAndPage(t *testing.T) {
 	}
 	if page := writtenPlan(t, "html", p); regexp.MustCompile(`(src|href)=|<script`).MatchString(page) {
 		t.Error("the page asks for something, or runs something")
+	}
+}
+
+// TestNothingToInstallIsNoCleanBill: where the owner may install nothing more, what stays open is said
+// beside it.
+func TestNothingToInstallIsNoCleanBill(t *testing.T) {
+	p := planned(t, plan.Options{Entitlement: plan.None}, nil, 4493730, 4474419, 4526478, 4534303)
+	if len(p.Steps) != 0 {
+		t.Fatalf("%d steps; want none", len(p.Steps))
+	}
+	for _, format := range []string{"text", "html"} {
+		out := strings.Join(strings.Fields(writtenPlan(t, format, p)), " ")
+		if want := fmt.Sprintf("It stays affected by %d vulnerabilities, %d of them known to be exploited.", p.Before.Affected+p.Before.Unfixable, p.Before.Exploited); !strings.Contains(out, want) {
+			t.Errorf("%s lacks %q", format, want)
+		}
+		if strings.Contains(out, "aim clear") {
+			t.Errorf("%s is marked as all clear", format)
+		}
 	}
 }
 

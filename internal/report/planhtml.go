@@ -69,6 +69,8 @@ func runPlanOf(p *plan.Patch) runPlan {
 	switch {
 	case p.Why != "":
 		b.Mark = "undecided"
+	case len(p.Steps) == 0 && p.Before.Affected+p.Before.Unfixable > 0:
+		b.Mark = "undecided"
 	case len(p.Steps) > 0:
 		b.Mark = "bad"
 		most := float64(max(1, b.Now.Affected+b.Now.Unfixable, b.Then.Affected+b.Then.Unfixable))
