@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/plan"
 	"github.com/oldguard/oldguard/internal/report"
 	"github.com/oldguard/oldguard/internal/trust"
@@ -35,12 +35,12 @@ func newPlan(e Env) *cobra.Command {
 
 // patcher is one run of plan patch.
 type patcher struct {
-	run
-	entitlement, line, files, asOf string
+	planning
+	entitlement, line, files string
 }
 
 func newPlanPatch(e Env) *cobra.Command {
-	x := patcher{run: run{env: e}}
+	x := patcher{planning: planning{run: run{env: e}}}
 	c := &cobra.Command{
 		Use:   "patch FILE|FOLDER...",
 		Short: "plan the way from where machines are to the newest state they may reach",
@@ -62,17 +62,11 @@ source is too old for the day; 3 beats 4.
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return x.patch(cmd.Context(), args) },
 	}
-	formats := planFormatNames()
+	x.flags(c, planFormatNames())
 	f := c.Flags()
-	f.StringVar(&x.format, "format", formats[0], "write as `format`: "+strings.Join(formats, ", "))
 	f.StringVar(&x.entitlement, "entitlement", "", "what the `owner` may install beyond the end of support: "+oneOf(plan.Entitlements())+" (default from the evidence, else none)")
 	f.StringVar(&x.line, "line", "", "the `line` to keep to: "+oneOf(plan.Lines())+" (default as found)")
 	f.StringVar(&x.files, "files", "", "a `folder` with packages: each is verified and matched to its step")
-	f.StringVar(&x.asOf, "as-of", "", "plan by what was published until this `day`, as 2020-01-14 (default today)")
-	f.StringVar(&x.catalog, "catalog", "", "use this catalogue `file` instead of what is built in")
-	f.StringVarP(&x.output, "output", "o", "", "write to `file` instead of standard output")
-	f.BoolVar(&x.noColor, "no-color", false, "no colours, even on a terminal")
-	complete(c, "format", formats)
 	complete(c, "entitlement", names(plan.Entitlements()))
 	complete(c, "line", names(plan.Lines()))
 	return c
@@ -107,19 +101,7 @@ func (x *patcher) settle() (format report.PlanFormat, o plan.Options, err error)
 	if x.line != "" && !slices.Contains(plan.Lines(), o.Line) {
 		return format, o, usageError{fmt.Errorf("--line is %s, not %q", oneOf(plan.Lines()), x.line)}
 	}
-	x.on = x.env.Now()
-	if x.asOf != "" {
-		d, err := catalog.ParseDate(x.asOf)
-		if err != nil {
-			return format, o, usageError{err}
-		}
-		x.on = d.Time()
-	}
-	if x.output == "" {
-		x.options.Width = terminal(x.env.Stdout)
-	}
-	x.options.Color = x.options.Width > 0 && !x.noColor && x.env.Getenv("NO_COLOR") == ""
-	return format, o, nil
+	return format, o, x.planning.settle()
 }
 
 func (x *patcher) patch(ctx context.Context, args []string) error {
@@ -127,61 +109,33 @@ func (x *patcher) patch(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	inputs, done, err := openInputs(args, x.env.Stdin)
-	if err != nil {
-		return err
-	}
-	defer done()
-	cat, closeCatalog, err := openCatalog(x.catalog)
-	if err != nil {
-		return err
-	}
-	defer closeCatalog()
+	var cat *catalog.Catalog
 	var plans []*plan.Patch
-	var files []plan.Have
-	status := statusClear
-	for h, err := range x.hosts(ctx, inputs) {
-		if err != nil {
-			return err
-		}
-		if a := (&assess.Assessment{Host: h}); report.Unread(a) {
-			if len(plans) == 0 {
-				err = unread(h.Gaps)
-			}
-			if err != nil && len(inputs) == 1 {
-				return err
-			}
-			continue
-		}
-		p := plan.PatchHost(h, cat, options, x.on)
-		plans = append(plans, p)
-		status = worse(status, planStatus(p))
-	}
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case len(plans) == 0:
-		return withHint("evidence is the text of systeminfo, wmic qfe or Get-HotFix", "nothing could be read")
-	case format.Single && len(plans) > 1:
-		return usageError{withHint("name the files of one machine", "--format %s is for one machine, and there are %d", format.Name, len(plans))}
+	return x.plan(ctx, args,
+		func(c *catalog.Catalog) error { cat = c; return nil },
+		func(h *host.Host) { plans = append(plans, plan.PatchHost(h, cat, options, x.on)) },
+		func() error { return x.finish(format, plans, cat) })
+}
+
+// finish looks at the owner's files and writes the plans.
+func (x *patcher) finish(format report.PlanFormat, plans []*plan.Patch, cat *catalog.Catalog) error {
+	if format.Single && len(plans) > 1 {
+		return forOne(format.Name, len(plans))
 	}
 	if x.files != "" {
-		if files, err = verified(x.files, plans, cat, x.on); err != nil {
+		files, err := verified(x.files, plans, cat, x.on)
+		if err != nil {
 			return err
 		}
 		for _, p := range plans {
 			p.Match(files)
 		}
 	}
-	return x.write(func(w io.Writer) error {
-		if err := format.Write(w, plans, x.options); err != nil {
-			return err
-		}
-		if status == statusClear {
-			return nil
-		}
-		return answer{status}
-	})
+	status := statusClear
+	for _, p := range plans {
+		status = worse(status, planStatus(p))
+	}
+	return x.answer(status, func(w io.Writer) error { return format.Write(w, plans, x.options) })
 }
 
 // planStatus gives the status for a plan.

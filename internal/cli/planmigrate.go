@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/plan"
@@ -18,12 +17,12 @@ import (
 
 // migrator is one run of plan migrate.
 type migrator struct {
-	run
-	target, by, asOf string
+	planning
+	target, by string
 }
 
 func newPlanMigrate(e Env) *cobra.Command {
-	x := migrator{run: run{env: e}}
+	x := migrator{planning: planning{run: run{env: e}}}
 	var formats []string
 	var help strings.Builder
 	for _, f := range report.MigrationFormats() {
@@ -50,15 +49,10 @@ one to move, 4 there is one about which the evidence does not tell; 3 beats 4.
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return x.migrate(cmd.Context(), args) },
 	}
+	x.flags(c, formats)
 	f := c.Flags()
-	f.StringVar(&x.format, "format", formats[0], "write as `format`: "+strings.Join(formats, ", "))
 	f.StringVar(&x.target, "target", "", "the `release` to go to: "+strings.Join(plan.Targets(), ", ")+" (default every one with support)")
 	f.StringVar(&x.by, "by", "", "the `day` by which it is to be done, as 2027-06-30")
-	f.StringVar(&x.asOf, "as-of", "", "plan as on this `day` (default today)")
-	f.StringVar(&x.catalog, "catalog", "", "use this catalogue `file` instead of what is built in")
-	f.StringVarP(&x.output, "output", "o", "", "write to `file` instead of standard output")
-	f.BoolVar(&x.noColor, "no-color", false, "no colours, even on a terminal")
-	complete(c, "format", formats)
 	complete(c, "target", plan.Targets())
 	return c
 }
@@ -73,13 +67,8 @@ func (x *migrator) settle() (format report.MigrationFormat, o plan.MigrateOption
 	if format.Write == nil {
 		return format, o, usageError{fmt.Errorf("there is no format %q", x.format)}
 	}
-	x.on = x.env.Now()
-	if x.asOf != "" {
-		var d catalog.Date
-		if d, err = catalog.ParseDate(x.asOf); err != nil {
-			return format, o, usageError{err}
-		}
-		x.on = d.Time()
+	if err = x.planning.settle(); err != nil {
+		return format, o, err
 	}
 	o.Target = x.target
 	if x.by != "" {
@@ -90,10 +79,6 @@ func (x *migrator) settle() (format report.MigrationFormat, o plan.MigrateOption
 			return format, o, usageError{errors.New("--by is a day to come, not " + x.by)}
 		}
 	}
-	if x.output == "" {
-		x.options.Width = terminal(x.env.Stdout)
-	}
-	x.options.Color = x.options.Width > 0 && !x.noColor && x.env.Getenv("NO_COLOR") == ""
 	return format, o, nil
 }
 
@@ -102,45 +87,18 @@ func (x *migrator) migrate(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	inputs, done, err := openInputs(args, x.env.Stdin)
-	if err != nil {
-		return err
-	}
-	defer done()
-	cat, closeCatalog, err := openCatalog(x.catalog)
-	if err != nil {
-		return err
-	}
-	defer closeCatalog()
-	if rel, err := cat.Release(options.Target); options.Target != "" && (err != nil || !rel.Server) {
-		return usageError{fmt.Errorf("--target is a release such as windows-server-2022, not %q", options.Target)}
-	}
+	var cat *catalog.Catalog
 	var plans []*plan.Migration
-	var gaps []host.Gap
-	for h, err := range x.hosts(ctx, inputs) {
-		if err != nil {
-			return err
+	return x.plan(ctx, args, func(c *catalog.Catalog) error {
+		cat = c
+		if rel, err := cat.Release(options.Target); options.Target != "" && (err != nil || !rel.Server) {
+			return usageError{fmt.Errorf("--target is a release such as windows-server-2022, not %q", options.Target)}
 		}
-		if report.Unread(&assess.Assessment{Host: h}) {
-			gaps = append(gaps, h.Gaps...)
-			continue
-		}
+		return nil
+	}, func(h *host.Host) {
 		plans = append(plans, plan.Migrate(h, cat, options, x.on))
-	}
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case len(plans) == 0 && len(gaps) > 0:
-		return unread(gaps)
-	case len(plans) == 0:
-		return withHint("evidence is a file or folder such as the output of systeminfo; docs/evidence.md lists what can be read", "there is no file in what was named")
-	}
-	on := catalog.DateOf(x.on)
-	return x.write(func(w io.Writer) error {
-		if err := format.Write(w, report.NewMigration(plans, on, options.By), x.options); err != nil {
-			return err
-		}
-		status := statusClear
+	}, func() error {
+		on, status := catalog.DateOf(x.on), statusClear
 		for _, v := range plan.Waves(plans, on, options.By) {
 			switch {
 			case v.Moves:
@@ -149,9 +107,8 @@ func (x *migrator) migrate(ctx context.Context, args []string) error {
 				status = worse(status, statusUndecided)
 			}
 		}
-		if status == statusClear {
-			return nil
-		}
-		return answer{status}
+		return x.answer(status, func(w io.Writer) error {
+			return format.Write(w, report.NewMigration(plans, on, options.By), x.options)
+		})
 	})
 }

@@ -107,7 +107,8 @@ func Unread(a *assess.Assessment) bool {
 	h := a.Host
 	return len(h.Gaps) > 0 && !h.Name.Known() && !h.Build.Known() && !h.Product.Known() &&
 		h.Updates.Len() == 0 && len(h.Updates.Listings()) == 0 &&
-		len(h.Packages)+len(h.Licences)+len(h.Programs)+len(h.Errors)+len(h.Restart) == 0
+		len(h.Packages)+len(h.Licences)+len(h.Programs)+len(h.Errors)+len(h.Restart) == 0 &&
+		!h.Setup.Shown() && !h.Network.Shown()
 }
 
 // text prints one machine.
