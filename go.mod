@@ -9,6 +9,7 @@ require (
 	github.com/spf13/cobra v1.10.2 // commands, flags, help, completion, man pages
 	github.com/ulikunitz/xz v0.5.17 // feeds come packed with xz: the standard library has none
 	github.com/xuri/excelize/v2 v2.11.1 // spreadsheet reports
+	golang.org/x/crypto v0.58.0 // argon2id, the hashes of passwords
 	golang.org/x/term v0.47.0 // whether there is a terminal, and how wide
 	golang.org/x/text v0.43.0 // code pages of old consoles
 )
@@ -21,7 +22,6 @@ require (
 	github.com/tiendc/go-deepcopy v1.7.2 // indirect
 	github.com/xuri/efp v0.0.3-0.20260924042702-217b81952dec // indirect
 	github.com/xuri/nfp v0.0.2-0.20250530014748-2ddeb826f9a9 // indirect
-	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/tools v0.51.0 // indirect
