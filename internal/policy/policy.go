@@ -73,6 +73,11 @@ func (p Proto) String() string {
 	return fmt.Sprint(uint8(p))
 }
 
+// of reports whether packets of the protocol may have such an address.
+func (p Proto) of(a netip.Addr) bool {
+	return (p != ICMP || a.Is4()) && (p != ICMPv6 || !a.Is4())
+}
+
 // HasPorts reports whether packets of the protocol have ports that rules can name.
 func (p Proto) HasPorts() bool { return p == TCP || p == UDP }
 
@@ -96,13 +101,15 @@ type ICMPType struct {
 }
 
 // Rule is one rule. It is about packets that begin a conversation: answers to what was
-// accepted pass without one.
+// accepted pass without one. ICMP is IPv4's and ICMPv6 is IPv6's, whatever the addresses say.
 type Rule struct {
 	// ID tells the rule from the others of its policy: letters, digits and hyphens only.
 	ID     string
 	Dir    Direction
 	Action Action
 	Proto  Proto
+	// Except are protocols that a rule with any protocol is not about.
+	Except []Proto
 	// Local are addresses of the machine, Remote those of the others; none means any, of
 	// both families.
 	Local, Remote []netip.Prefix
@@ -114,6 +121,9 @@ type Rule struct {
 	// Program and Service narrow the rule to a process of the machine. Only a firewall on the machine
 	// itself knows them; Decide takes a rule with one as if it had none, for the worst case.
 	Program, Service string
+	// Unsure says what of the rule could not be read, in a few words: the rule matches at most
+	// what it states, and perhaps less. Decide takes it as it is stated.
+	Unsure string
 	// Comment is the reason, in one line. It may hold what evidence says: a dialect escapes it.
 	Comment string
 	// At is where the rule was read; empty for one that was made here.
@@ -127,6 +137,14 @@ type Order uint8
 const (
 	FirstMatch Order = iota // nftables, iptables: the first
 	DropWins                // Windows Firewall: one that drops, wherever it stands
+)
+
+// What names of interfaces are made of. Linux takes all but slashes, colons and spaces, and 15
+// bytes (https://git.zx2c4.com/linux-dev/commit/?id=a4176a9391868bfa87705bcd2e3b49e9b9dd2996, read
+// 2026-11-25); but + and * mean something to firewalls, and quotes would end a name.
+const (
+	maxInterface   = 15
+	interfaceRunes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@"
 )
 
 // Policy is the rules around one machine. The zero value accepts nothing.
@@ -144,6 +162,17 @@ type Policy struct {
 	// Notes say, one sentence each, what the model or a dialect cannot express, or what of
 	// a file that was read could not be understood.
 	Notes []string
+}
+
+// View is from where a dialect reads rules: whose they are, and from which side a firewall in
+// between sees the machine. What is not known is empty.
+type View struct {
+	File string // name of what is read, for Rule.At and Notes
+	// Own are the machine's addresses. With them, rules about other machines are left out.
+	Own []netip.Addr
+	// Interface is the firewall's towards the machine. Without it a rule that asks for an
+	// interface may match, and is unsure.
+	Interface string
 }
 
 // Packet is a packet that begins a conversation of the machine.
@@ -181,7 +210,8 @@ func (p *Policy) Decide(k Packet) (Action, int) {
 
 // Matches reports whether the rule is about the packet.
 func (r *Rule) Matches(k Packet) bool {
-	return r.Dir == k.Dir && (r.Proto == Any || r.Proto == k.Proto) &&
+	return r.Dir == k.Dir &&
+		(r.Proto == Any && !slices.Contains(r.Except, k.Proto) || r.Proto == k.Proto && k.Proto.of(k.Remote)) &&
 		within(r.Local, k.Local) && within(r.Remote, k.Remote) &&
 		(!k.Proto.HasPorts() && len(r.LocalPorts)+len(r.RemotePorts) == 0 ||
 			k.Proto.HasPorts() && holds(r.LocalPorts, k.LocalPort) && holds(r.RemotePorts, k.RemotePort)) &&
@@ -200,8 +230,17 @@ func holds(list []Ports, port uint16) bool {
 
 // Check reports what is wrong with the policy, nil if nothing is: a rule without an id or
 // with one twice, ports for a protocol without, a range that ends before it begins, addresses of two
-// families in one rule. Dialects may rely on a policy that was checked.
+// families in one rule or of one that the protocol is not of, a name that no interface has. Dialects
+// may rely on a policy that was checked.
 func (p *Policy) Check() error {
+	if len(p.Interface) > maxInterface || strings.Trim(p.Interface, interfaceRunes) != "" {
+		return fmt.Errorf("%q is no name of an interface", p.Interface)
+	}
+	for _, a := range p.Own {
+		if !a.IsValid() || a.Is4In6() || a.Zone() != "" {
+			return fmt.Errorf("%v is no address of the machine", a)
+		}
+	}
 	ids := map[string]bool{}
 	for i := range p.Rules {
 		r := &p.Rules[i]
@@ -214,6 +253,8 @@ func (p *Policy) Check() error {
 			return fmt.Errorf("rule %s: %s has no ports", r.ID, r.Proto)
 		case r.Proto != ICMP && r.Proto != ICMPv6 && len(r.ICMP) > 0:
 			return fmt.Errorf("rule %s: %s has no types of messages", r.ID, r.Proto)
+		case r.Proto != Any && len(r.Except) > 0 || slices.Contains(r.Except, Any):
+			return fmt.Errorf("rule %s: %s is about no protocol but its own", r.ID, r.Proto)
 		}
 		ids[r.ID] = true
 		for _, q := range slices.Concat(r.LocalPorts, r.RemotePorts) {
@@ -227,6 +268,9 @@ func (p *Policy) Check() error {
 			}
 			if first := slices.Concat(r.Local, r.Remote)[0]; first.Addr().Is4() != a.Addr().Is4() {
 				return fmt.Errorf("rule %s: addresses of both families", r.ID)
+			}
+			if !r.Proto.of(a.Addr()) {
+				return fmt.Errorf("rule %s: %s has no such address as %v", r.ID, r.Proto, a)
 			}
 		}
 	}

@@ -58,6 +58,23 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+func TestCheckOfTheWhole(t *testing.T) {
+	for name, p := range map[string]Policy{
+		"interface_with_syntax":  {Interface: `eth0"; drop`},
+		"interface_of_any":       {Interface: "eth+"},
+		"interface_too_long":     {Interface: "abcdefghijklmnop"},
+		"address_of_no_family":   {Own: []netip.Addr{{}}},
+		"address_with_interface": {Own: []netip.Addr{netip.MustParseAddr("fe80::1%eth0")}},
+	} {
+		if p.Check() == nil {
+			t.Errorf("%s: Check() finds nothing wrong", name)
+		}
+	}
+	if err := (&Policy{Interface: "br-lan.10", Own: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}).Check(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -72,6 +89,8 @@ func TestCheck(t *testing.T) {
 		{"types_of_tcp", []Rule{{ID: "a", Proto: TCP, ICMP: []ICMPType{{8, -1}}}}, "has no types"},
 		{"range_backwards", []Rule{{ID: "a", Proto: TCP, RemotePorts: []Ports{{2, 1}}}}, "from 2 to 1"},
 		{"host_bits", []Rule{{ID: "a", Remote: nets("192.0.2.1/24")}}, "is no network"},
+		{"addresses_of_the_other", []Rule{{ID: "a", Proto: ICMP, Remote: nets("2001:db8::/64")}}, "has no such address"},
+		{"exception_of_one", []Rule{{ID: "a", Proto: TCP, Except: []Proto{UDP}}}, "no protocol but its own"},
 		{"two_families", []Rule{{ID: "a", Remote: nets("192.0.2.0/24"), Local: nets("2001:db8::/64")}}, "both families"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
