@@ -69,8 +69,8 @@ type Offer struct {
 // IsolateOptions is what the owner says beyond the evidence.
 type IsolateOptions struct {
 	Own []netip.Addr // addresses of the machine
-	// Roles says who is what: jump, domain-controller, name-server, time-server, backup,
-	// monitoring, update-server (see PeerRoles). Networks have no bits behind their length.
+	// Roles says who is what: jump, domain-controller, name-server, time-server, backup-server,
+	// monitoring-server, update-server (see PeerRoles). Networks have no bits behind their length.
 	Roles map[string][]netip.Prefix
 	// Inside are networks that count as inside beyond private ones, the machine's own, and those
 	// to which it has a route.
