@@ -25,6 +25,21 @@ var (
 	ErrSetup = errors.New("the set-up link is wrong, used or expired: start the server again for a new one")
 )
 
+// InputError is about something that somebody filled in; its words are for him.
+type InputError struct{ Text string }
+
+// Error gives the words.
+func (e InputError) Error() string { return e.Text }
+
+// Expected reports whether an error is the caller's to mend, and its words are for him:
+// anything else is the server's matter.
+func Expected(err error) bool {
+	var input InputError
+	var wait WaitError
+	return errors.As(err, &input) || errors.As(err, &wait) || errors.Is(err, ErrLogin) || errors.Is(err, ErrSetup) ||
+		errors.Is(err, ErrTaken) || errors.Is(err, ErrLastAdministrator)
+}
+
 // WaitError is for whoever failed too often.
 type WaitError struct{ For time.Duration }
 
@@ -46,11 +61,11 @@ type Guard struct {
 func CleanName(name string) (string, error) {
 	name = strings.ToLower(strings.TrimSpace(name))
 	if name == "" || len(name) > maxName {
-		return "", fmt.Errorf("a login name has 1 to %d characters", maxName)
+		return "", InputError{fmt.Sprintf("a login name has 1 to %d characters", maxName)}
 	}
 	for _, r := range name {
 		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-@", r) {
-			return "", fmt.Errorf("a login name has letters, digits and . _ - @, not %q", r)
+			return "", InputError{fmt.Sprintf("a login name has letters, digits and . _ - @, not %q", r)}
 		}
 	}
 	return name, nil
@@ -116,7 +131,20 @@ func (g *Guard) BySession(ctx context.Context, id Secret) (Principal, Session, e
 	if u.Disabled || !now.Before(s.Created.Add(sessionMost)) {
 		return Principal{}, Session{}, ErrNotFound
 	}
+	if until := now.Add(SessionIdle); until.Sub(s.Expires) > 10*time.Minute { // not a write for each request
+		if err := g.Store.ExtendSession(ctx, s.Digest, until); err != nil {
+			return Principal{}, Session{}, err
+		}
+	}
 	return Principal{User: u.ID, Name: u.Name, Role: u.Role, Session: s.Digest}, s, nil
+}
+
+// Logout ends the session of a principal.
+func (g *Guard) Logout(ctx context.Context, p Principal, address string) error {
+	if err := g.Store.EndSession(ctx, p.Session); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return g.audit(ctx, Entry{By: p.Name, Address: address, Action: "logout", Object: p.Name, OK: true})
 }
 
 // ByToken gives who a token is of; ErrNotFound where it does not count.
@@ -143,15 +171,15 @@ func (g *Guard) NewToken(ctx context.Context, p Principal, name string, scopes S
 	now := g.Now()
 	switch name = strings.TrimSpace(name); {
 	case name == "" || len(name) > maxName:
-		return "", Token{}, fmt.Errorf("the name of a token has 1 to %d characters and says what it is for", maxName)
+		return "", Token{}, InputError{fmt.Sprintf("the name of a token has 1 to %d characters and says what it is for", maxName)}
 	case lasts <= 0 || lasts > MaxTokenLife:
-		return "", Token{}, errors.New("a token lasts from a day to a year")
+		return "", Token{}, InputError{"a token lasts from a day to a year"}
 	case len(scopes) == 0:
-		return "", Token{}, errors.New("a token needs a scope")
+		return "", Token{}, InputError{"a token needs a scope"}
 	}
 	for _, s := range scopes {
 		if !p.May(s) {
-			return "", Token{}, fmt.Errorf("who makes a token cannot give it the scope %q, which he does not have", s)
+			return "", Token{}, InputError{fmt.Sprintf("who makes a token cannot give it the scope %q, which he does not have", s)}
 		}
 	}
 	secret := NewToken()

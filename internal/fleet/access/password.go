@@ -39,9 +39,9 @@ const (
 
 // Errors about passwords.
 var (
-	ErrPasswordShort = fmt.Errorf("a password has at least %d characters: four words do", MinPassword)
-	ErrPasswordLong  = fmt.Errorf("a password has at most %d bytes", maxPassword)
-	ErrPasswordPlain = errors.New("a password must not be one character repeated, or the name")
+	ErrPasswordShort = InputError{fmt.Sprintf("a password has at least %d characters: four words do", MinPassword)}
+	ErrPasswordLong  = InputError{fmt.Sprintf("a password has at most %d bytes", maxPassword)}
+	ErrPasswordPlain = InputError{"a password must not be one character repeated, or the name"}
 	errHash          = errors.New("the stored hash is damaged")
 )
 

@@ -70,7 +70,7 @@ func ParseRole(s string) (Role, error) {
 			return r, nil
 		}
 	}
-	return Nobody, fmt.Errorf("%q is no role; there are viewer, operator and administrator", s)
+	return Nobody, InputError{fmt.Sprintf("%q is no role; there are viewer, operator and administrator", s)}
 }
 
 // MarshalText writes what String gives.
@@ -91,14 +91,14 @@ func ParseScopes(s string) (Scopes, error) {
 	for _, word := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }) {
 		p := Permission(word)
 		if !slices.Contains(Permissions(), p) {
-			return nil, fmt.Errorf("%q is no scope; there are see, send, decide and manage", word)
+			return nil, InputError{fmt.Sprintf("%q is no scope; there are see, send, decide and manage", word)}
 		}
 		if !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}
 	if len(out) == 0 {
-		return nil, fmt.Errorf("a token needs a scope: see, send, decide or manage")
+		return nil, InputError{"a token needs a scope: see, send, decide or manage"}
 	}
 	return out, nil
 }

@@ -97,6 +97,7 @@ type Store interface {
 	AddSession(ctx context.Context, s Session) error
 	Session(ctx context.Context, digest string, now time.Time) (Session, User, error)
 	Sessions(ctx context.Context, user int64, now time.Time) ([]Session, error)
+	ExtendSession(ctx context.Context, digest string, expires time.Time) error
 	EndSession(ctx context.Context, digest string) error
 	EndSessions(ctx context.Context, user int64, but string) error
 	DropExpired(ctx context.Context, now time.Time) error
