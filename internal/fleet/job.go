@@ -1,0 +1,68 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Job is work to be done, as its arguments; they are stored as JSON. A job may run twice,
+// and may be cut off anywhere: it must be harmless to do it again.
+type Job interface {
+	// Kind names the kind; it never changes once jobs of it may be stored.
+	Kind() string
+}
+
+// Work is how jobs of one kind are done: code and its documentation together.
+type Work struct {
+	Kind, Doc string
+	// Do does a job. An error, or a panic, is tried again with growing pauses, up to
+	// Attempts times; the context ends with the server.
+	Do       func(ctx context.Context, args json.RawMessage) error
+	Attempts int           // 0 is 25, over three weeks
+	Timeout  time.Duration // 0 is none
+	// Every makes a job of this kind, without arguments, so often; 0 is never.
+	Every time.Duration
+}
+
+// Queue takes jobs.
+type Queue interface {
+	// Enqueue stores jobs; they are done after it returns, in no order.
+	Enqueue(ctx context.Context, jobs ...Job) error
+}
+
+// WorkOn makes a Work of a function with typed arguments.
+func WorkOn[J Job](doc string, do func(ctx context.Context, job J) error) Work {
+	var zero J
+	return Work{Kind: zero.Kind(), Doc: doc, Do: func(ctx context.Context, args json.RawMessage) error {
+		var job J
+		if err := json.Unmarshal(args, &job); err != nil {
+			return fmt.Errorf("arguments of %s: %w", zero.Kind(), err)
+		}
+		return do(ctx, job)
+	}}
+}
+
+// ReadUpload reads an upload, and assesses the machines in it.
+type ReadUpload struct {
+	Upload int64 `json:"upload"`
+}
+
+// Kind is "read-upload".
+func (ReadUpload) Kind() string { return "read-upload" }
+
+// Reassess goes on with a pass over all machines.
+type Reassess struct {
+	Run int64 `json:"run"`
+}
+
+// Kind is "reassess".
+func (Reassess) Kind() string { return "reassess" }
+
+// Daily looks whether a new day or a new catalogue asks for a pass over all machines, and
+// notes the state of the day.
+type Daily struct{}
+
+// Kind is "daily".
+func (Daily) Kind() string { return "daily" }

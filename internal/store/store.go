@@ -1,0 +1,237 @@
+// Package store keeps what the fleet remembers in SQLite or PostgreSQL, with the same
+// statements on both, and has River do its jobs there. It decides nothing: what is stored,
+// and what follows from what is stored, is package fleet's matter.
+//
+// On SQLite one connection writes, for us and for River, so that nobody waits for a lock
+// that is held by somebody who waits for him; reads have connections of their own. On
+// PostgreSQL a job is enqueued on the very connection of the transaction that asks for it.
+//
+// One process at a time may have a store open.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/oldguard/oldguard/internal/fleet"
+)
+
+// Config says where a store is.
+type Config struct {
+	// Dir is the folder of the server's data; it is made if it is not there. It holds the
+	// SQLite database, and a lock that keeps other processes out.
+	Dir string
+	// Database is the address of a PostgreSQL database, postgres://…; empty is SQLite.
+	Database string
+	Log      *slog.Logger // nil is none
+}
+
+// DB is an open store. All methods may be called at the same time. Errors for what is not
+// there are fleet.ErrNotFound.
+type DB struct {
+	write, read *bun.DB
+	pool        *pgxpool.Pool // nil on SQLite
+	log         *slog.Logger
+	closers     []func() error
+
+	lite *queue[*sql.Tx] // one of the two is set
+	post *queue[pgx.Tx]
+}
+
+var _ fleet.Store = (*DB)(nil)
+
+// ErrBusy is for a store that another process has open.
+var ErrBusy = errors.New("another process has it open")
+
+const readers = 8 // connections that read at the same time
+
+// Open opens a store, and brings its tables up to date. Close it after use.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	d := &DB{log: c.Log}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if err := d.open(ctx, c); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *DB) open(ctx context.Context, c Config) error {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := d.lockFolder(ctx, c.Dir); err != nil {
+		return err
+	}
+	if c.Database == "" {
+		return d.openSQLite(ctx, filepath.Join(c.Dir, "oldguard.sqlite"))
+	}
+	return d.openPostgreSQL(ctx, c.Database)
+}
+
+// lockFolder keeps other processes out of the folder for as long as this one lives, even
+// if it is killed. SQLite locks files on every system.
+func (d *DB) lockFolder(ctx context.Context, dir string) error {
+	db, err := sql.Open("sqlite", fileURL(filepath.Join(dir, "lock"), "_txlock=exclusive"))
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, db.Close)
+	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
+	if err != nil {
+		if strings.Contains(err.Error(), "SQLITE_BUSY") {
+			return fmt.Errorf("the folder %s cannot be used: %w", dir, ErrBusy)
+		}
+		return fmt.Errorf("lock the folder %s: %w", dir, err)
+	}
+	d.closers = append(d.closers, tx.Rollback)
+	return nil
+}
+
+// fileURL names a file in a way that its name cannot add options.
+func fileURL(name, options string) string {
+	return "file:" + (&url.URL{Path: filepath.ToSlash(name)}).EscapedPath() + "?" + options
+}
+
+func (d *DB) openSQLite(ctx context.Context, file string) error {
+	const options = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)"
+	w, err := sql.Open("sqlite", fileURL(file, options+"&_pragma=synchronous(FULL)&_txlock=immediate"))
+	if err != nil {
+		return err
+	}
+	w.SetMaxOpenConns(1)
+	d.closers = append(d.closers, w.Close)
+	d.write = bun.NewDB(w, sqlitedialect.New())
+	if err = w.PingContext(ctx); err != nil {
+		return fmt.Errorf("open %s: %w", file, err)
+	}
+	r, err := sql.Open("sqlite", fileURL(file, options+"&_pragma=query_only(1)"))
+	if err != nil {
+		return err
+	}
+	r.SetMaxOpenConns(readers)
+	r.SetMaxIdleConns(readers)
+	d.closers = append(d.closers, r.Close)
+	d.read = bun.NewDB(r, sqlitedialect.New())
+	driver := riversqlite.New(w)
+	if err = migrate(ctx, w, driver, sqliteWords); err != nil {
+		return err
+	}
+	d.lite, err = newQueue(driver, d.log)
+	return err
+}
+
+// lockKey is the key of the advisory lock that keeps other processes out of a database.
+const lockKey = 0x6f6c6467 // "oldg"
+
+func (d *DB) openPostgreSQL(ctx context.Context, address string) error {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return errors.New("the address of the database is not of the form postgres://user@host/name") // it may hold a password
+	}
+	d.pool, err = pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	d.closers = append(d.closers, func() error { d.pool.Close(); return nil })
+	lock, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	d.closers = append(d.closers, func() error { return lock.Hijack().Close(context.Background()) })
+	var got bool
+	if err = lock.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockKey).Scan(&got); err != nil {
+		return fmt.Errorf("lock the database: %w", err)
+	}
+	if !got {
+		return fmt.Errorf("the database cannot be used: %w", ErrBusy)
+	}
+	db := stdlib.OpenDBFromPool(d.pool)
+	d.closers = append(d.closers, db.Close)
+	d.write = bun.NewDB(db, pgdialect.New())
+	d.read = d.write
+	driver := riverpgxv5.New(d.pool)
+	if err = migrate(ctx, db, driver, postgresWords); err != nil {
+		return err
+	}
+	d.post, err = newQueue(driver, d.log)
+	return err
+}
+
+// Close closes the store; jobs must have been stopped.
+func (d *DB) Close() error {
+	var errs []error
+	for len(d.closers) > 0 {
+		last := len(d.closers) - 1
+		errs = append(errs, d.closers[last]())
+		d.closers = d.closers[:last]
+	}
+	return errors.Join(errs...)
+}
+
+// tx is a transaction that writes.
+type tx struct {
+	bun.Tx
+	// enqueue stores jobs, which are done only after the transaction is committed.
+	enqueue func(ctx context.Context, jobs ...fleet.Job) error
+}
+
+// change runs do in a transaction, which is committed if it gives no error.
+func (d *DB) change(ctx context.Context, do func(tx tx) error) (err error) {
+	if d.pool == nil {
+		t, failed := d.write.BeginTx(ctx, nil)
+		if failed != nil {
+			return failed
+		}
+		return finish(t, do(tx{t, func(ctx context.Context, jobs ...fleet.Job) error {
+			return d.lite.insert(ctx, t.Tx, jobs)
+		}}))
+	}
+	conn, err := d.write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	t, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	return finish(t, do(tx{t, func(ctx context.Context, jobs ...fleet.Job) error {
+		return conn.Raw(func(c any) error {
+			return d.post.insert(ctx, within{c.(*stdlib.Conn).Conn()}, jobs)
+		})
+	}}))
+}
+
+func finish(t bun.Tx, err error) error {
+	if err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	return t.Commit()
+}
+
+// one gives fleet.ErrNotFound for a row that is not there.
+func one(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fleet.ErrNotFound
+	}
+	return err
+}

@@ -1,0 +1,54 @@
+package store_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/oldguard/oldguard/internal/store"
+	"github.com/oldguard/oldguard/internal/store/storetest"
+)
+
+func open(t *testing.T, c store.Config) *store.DB {
+	t.Helper()
+	c.Dir = t.TempDir()
+	db, err := store.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func TestSQLite(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, store.Config{}) })
+}
+
+func TestPeerPostgreSQL(t *testing.T) {
+	database := storetest.PostgreSQL(t)
+	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, store.Config{Database: database(t)}) })
+}
+
+func TestOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	first, err := store.Open(t.Context(), store.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = store.Open(t.Context(), store.Config{Dir: dir}); !errors.Is(err, store.ErrBusy) {
+		t.Errorf("opened twice: %v", err)
+	}
+	if err = first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := store.Open(t.Context(), store.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+}

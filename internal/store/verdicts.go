@@ -1,0 +1,94 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/fleet"
+)
+
+// used gives the packed verdicts of machines that are not retired, each once, with how
+// many machines share them.
+func (d *DB) used(ctx context.Context, use func(id int64, hosts int, body []byte) error) (err error) {
+	rows, err := d.read.QueryContext(ctx, `SELECT v.id, u.hosts, v.body FROM verdicts v
+		JOIN (SELECT verdicts_id, COUNT(*) AS hosts FROM host WHERE NOT retired GROUP BY verdicts_id) u ON u.verdicts_id = v.id`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var id int64
+		var hosts int
+		var body []byte
+		if err := rows.Scan(&id, &hosts, &body); err != nil {
+			return err
+		}
+		if err := use(id, hosts, body); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// verdictsWith gives the ids of verdicts in which a vulnerability has one of the verdicts.
+func (d *DB) verdictsWith(ctx context.Context, cve string, verdicts []assess.Verdict) (ids []int64, err error) {
+	want, ok := fleet.CVENumber(strings.ToUpper(cve))
+	if !ok {
+		return nil, nil
+	}
+	err = d.used(ctx, func(id int64, _ int, body []byte) error {
+		return fleet.EachVerdict(body, func(number uint64, v assess.Verdict, _ bool) bool {
+			if number == want && slices.Contains(verdicts, v) {
+				ids = append(ids, id)
+			}
+			return number < want
+		})
+	})
+	return ids, err
+}
+
+// CVEs counts the machines by vulnerability.
+func (d *DB) CVEs(ctx context.Context) (list []fleet.CVECount, err error) {
+	by := map[uint64]*fleet.CVECount{}
+	err = d.used(ctx, func(_ int64, hosts int, body []byte) error {
+		return fleet.EachVerdict(body, func(number uint64, v assess.Verdict, exploited bool) bool {
+			if v == assess.NotAffected || v == assess.Fixed {
+				return true
+			}
+			c := by[number]
+			if c == nil {
+				c = &fleet.CVECount{CVE: fleet.CVEID(number)}
+				by[number] = c
+			}
+			switch v {
+			case assess.Affected:
+				c.Affected += hosts
+			case assess.Unfixable:
+				c.Unfixable += hosts
+			case assess.Unknown:
+				c.Unknown += hosts
+			case assess.NotAffected, assess.Fixed:
+			}
+			c.Exploited = c.Exploited || exploited
+			return true
+		})
+	})
+	for _, c := range by {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b fleet.CVECount) int {
+		return cmp.Or(cmp.Compare(b.Affected+b.Unfixable, a.Affected+a.Unfixable), cmp.Compare(b.Unknown, a.Unknown), cmp.Compare(b.CVE, a.CVE))
+	})
+	return list, err
+}
+
+// KBs counts the machines by missing update.
+func (d *DB) KBs(ctx context.Context) (list []fleet.KBCount, err error) {
+	err = d.read.NewRaw(`SELECT m.kb AS kb, COUNT(*) AS hosts FROM verdicts_missing m JOIN host h ON h.verdicts_id = m.verdicts_id
+		WHERE NOT h.retired GROUP BY m.kb ORDER BY 2 DESC, 1 DESC`).Scan(ctx, &list)
+	return list, err
+}
