@@ -7,6 +7,7 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence/cbslog"
 	"github.com/oldguard/oldguard/internal/evidence/computerinfo"
 	"github.com/oldguard/oldguard/internal/evidence/dism"
+	"github.com/oldguard/oldguard/internal/evidence/firewalllog"
 	"github.com/oldguard/oldguard/internal/evidence/fleet"
 	"github.com/oldguard/oldguard/internal/evidence/hive"
 	"github.com/oldguard/oldguard/internal/evidence/hotfix"
@@ -34,7 +35,7 @@ import (
 // machine says of itself through one program, then what an inventory keeps
 // of it at second hand. Those stand before the lists of updates, which state nothing but a
 // name, since the updates in them would look like such a list. Last come those that say
-// little: a log, licences, a bare version, and what a person wrote down.
+// little: a log, licences, whom it talks to, a bare version, and what a person wrote down.
 //
 // bundle is the last: it says little itself, and of the files in a collection it takes those
 // that no other reader understands.
@@ -56,6 +57,7 @@ func Readers() []evidence.Reader {
 		hotfix.Reader,
 		cbslog.Reader,
 		slmgr.Reader,
+		firewalllog.Reader,
 		ver.Reader,
 		kblist.Reader,
 		bundle.Reader,
