@@ -60,23 +60,30 @@ type Service struct {
 	From    Source
 }
 
-// FirewallRule is a rule of Windows Firewall, in the words of the registry: addresses and
-// ports as listed, joined by commas, empty for any.
+// FirewallRule is a rule of Windows Firewall. However a source writes them, lists are in one
+// form and order, joined by commas, and empty for any; package firewall of evidence sees to
+// that.
 type FirewallRule struct {
-	ID        string
+	ID        string // empty where the source has none
 	Name      string // may be a reference to a text elsewhere: @FirewallAPI.dll,-28753
 	Active    bool
 	Allow     bool // else it blocks
 	Out       bool // else it is about what comes in
 	Protocol  string
+	ICMP      string // types of messages with their codes, * for any: 3:4,8:*
 	Profiles  string // Domain, Private, Public; empty for all
-	Local     string // addresses of the machine
-	LocalPort string
-	Peer      string // addresses of the others
+	Local     string // addresses of the machine: 192.0.2.1, 192.0.2.0/24, 192.0.2.1-192.0.2.9
+	LocalPort string // 80, 5000-5010, RPC
+	Peer      string // addresses of the others, or LocalSubnet and the like
 	PeerPort  string
 	App       string
-	Service   string
-	From      Source
+	Service   string // short name; * for any service
+	// Interfaces are the types of adapters it is for, LAN, Wireless or RAS, or the GUIDs of some.
+	Interfaces string
+	// Secure is what IPsec must do before the rule matches: Authenticate, AuthEnc, AuthDynEnc
+	// or AuthNoEncap. Bypass before it means that the rule overrides those that block.
+	Secure string
+	From   Source
 }
 
 // Share is a folder or printer that the machine shares.

@@ -191,7 +191,7 @@ func viewMore(v map[string]any, h *host.Host) {
 		r := h.FirewallRules[i]
 		return []string{
 			r.ID, fmt.Sprintf("active %v, allow %v, out %v", r.Active, r.Allow, r.Out), r.Protocol, r.Profiles,
-			r.Local, r.LocalPort, "peer " + r.Peer, r.PeerPort, r.App, r.Service, r.Name,
+			r.ICMP, r.Local, r.LocalPort, "peer " + r.Peer, r.PeerPort, r.App, r.Service, r.Interfaces, r.Secure, r.Name,
 		}
 	})
 	show(v, "firewall_whole", h.FirewallWhole)

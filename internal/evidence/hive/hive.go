@@ -29,7 +29,9 @@ the release, every package of Component Based Servicing with its state, settings
 firewall rules and programs, and prove what is absent as well. Name and time zone are in
 SYSTEM, packages in SOFTWARE: files of one folder are taken for one machine's. A hive that
 Windows had not finished writing is completed from its logs; without them it proves nothing
-to be absent. Other hives (SAM, SECURITY, users' own) say nothing about updates and are not
+to be absent. What netsh advfirewall export policy.wfw writes is such a hive as well: it holds
+the firewall's rules and settings, those of the machine itself without group policy's, and names no
+machine. Other hives (SAM, SECURITY, users' own) say nothing about updates and are not
 read further.`,
 	Sniff: sniff,
 	Read:  read,
@@ -53,7 +55,16 @@ var kinds = []struct {
 	{"SOFTWARE", []string{"Microsoft", "Classes"}, true},
 	{"SOFTWARE", []string{`Microsoft\Windows NT\CurrentVersion`}, true},
 	{"SOFTWARE", []string{`Microsoft\Windows\CurrentVersion`}, true},
+	{firewallPolicy, []string{"FirewallRules"}, true},
+	{firewallPolicy, []string{"DomainProfile", "StandardProfile"}, true},
+	{firewallPolicy, []string{`FirewallPolicy\FirewallRules`}, true},
 }
+
+// firewallPolicy is a hive that netsh advfirewall export writes. Its root has what a machine
+// has below FirewallPolicy: so a program shows that mounts such files and compares their keys
+// and values (EnableAuditMode stands in the root), seen 2026-11-25; Microsoft documents the
+// format nowhere. reg save of the key itself makes the same, of the key above one with it below.
+const firewallPolicy = "firewall policy"
 
 // logs are what the names of a hive's logs end in.
 var logs = []string{".LOG1", ".LOG2", ".LOG"}
@@ -116,11 +127,19 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 			return nil, fmt.Errorf("the hive is so damaged that nothing tells which it is; first: %s", a[0].What)
 		}
 		if name == "" {
-			return nil, fmt.Errorf("it is a registry hive, but neither SOFTWARE nor SYSTEM nor COMPONENTS; Windows had it as %q", hive.FileName())
+			return nil, fmt.Errorf("it is a registry hive, but neither SOFTWARE nor SYSTEM nor COMPONENTS nor a firewall's policy; Windows had it as %q", hive.FileName())
 		}
 		return nil, fmt.Errorf("it is the registry hive %s, which says nothing about updates; SOFTWARE and SYSTEM do", name)
 	}
 	gaps(h, hive, from, name, in.Name)
+	if name == firewallPolicy {
+		if below, err := root.Open("FirewallPolicy"); err == nil {
+			registry.Firewall(h, below, from, in.Rank)
+		} else {
+			registry.Firewall(h, root, from, in.Rank)
+		}
+		return nil, nil
+	}
 	machine := mount{name: root}
 	if name == "SOFTWARE" {
 		if system := zoneFrom(in); system != nil {
@@ -162,6 +181,9 @@ next:
 // gaps says what could not be read.
 func gaps(h *host.Host, hive *regf.Hive, from host.Source, name, file string) {
 	from.At = `HKLM\` + name
+	if name == firewallPolicy {
+		from.At = "policy"
+	}
 	anomalies, _ := hive.Anomalies()
 	if hive.State() == regf.Dirty {
 		why := "Windows had not finished writing it, and no log beside it completes it: what it says may be out of date, and it proves nothing to be absent"

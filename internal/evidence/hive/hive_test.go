@@ -135,6 +135,22 @@ func components(t testing.TB) *winreg.Memory {
 	return keys(t, map[string][]winreg.Value{`CanonicalData\Deployments`: nil, `DerivedData\Components`: nil})
 }
 
+// exported is what netsh advfirewall export makes of the firewall's policy.
+func exported(t testing.TB, below string) *winreg.Memory {
+	return keys(t, map[string][]winreg.Value{
+		below + `DomainProfile\Logging`: {dword("LogDroppedPackets", 1)},
+		below + `DomainProfile`:         {dword("EnableFirewall", 1), dword("DefaultInboundAction", 1), dword("DefaultOutboundAction", 1), dword("DoNotAllowExceptions", 0)},
+		below + `StandardProfile`:       {dword("EnableFirewall", 0)},
+		below + `PublicProfile`:         {dword("EnableFirewall", 1), dword("DoNotAllowExceptions", 1)},
+		below + `FirewallRules`: {
+			text("{11111111-0000-0000-0000-000000000001}", "v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=6|Profile=Public|Profile=Domain|LPort=443|LPort=80|LPort2_10=5000-5010|RA4=192.0.2.0/255.255.255.0|RA4=192.0.2.200|RA6=2001:db8::/64|App=C:\\Web\\httpd.exe|Name=Web|"),
+			text("{11111111-0000-0000-0000-000000000002}", "v2.10|Action=Allow|Active=TRUE|Dir=In|Protocol=1|ICMP4=8:*|ICMP4=3:4|RA4=LocalSubnet|RA6=LocalSubnet|Name=Ping|IFType=RemoteAccess|IFType=Lan|"),
+			text("{11111111-0000-0000-0000-000000000003}", "v2.10|Action=ByPass|Active=TRUE|Dir=In|Protocol=17|Profile=Domain|Profile=Private|Profile=Public|Security=Authenticate|Security2_9=An-NoEncap|Svc=*|Name=Scanner|"),
+			text("{11111111-0000-0000-0000-000000000004}", "v2.10|Action=Block|Active=FALSE|Dir=Out|RA4=203.0.113.1-203.0.113.1|RA4=203.0.113.7-203.0.113.9|Name=Off|"),
+		},
+	})
+}
+
 var written = time.Date(2026, 1, 20, 18, 30, 0, 0, time.UTC)
 
 func file(root *winreg.Memory, name string) *fstest.MapFile {
@@ -164,6 +180,12 @@ func cases(t testing.TB) map[string]fs.FS {
 		"damaged":                fstest.MapFS{"SOFTWARE": {Data: holed}},
 		"cut":                    fstest.MapFS{"SOFTWARE": {Data: sw.Data[:4096+600]}},
 		"another_hive":           fstest.MapFS{"SAM": sam},
+		"firewall_export":        fstest.MapFS{"policy.wfw": file(exported(t, ""), "policy.wfw"), "SOFTWARE": sw, "SYSTEM": sys},
+		"firewall_key_above":     fstest.MapFS{"parameters.hiv": file(exported(t, `FirewallPolicy\`), "parameters.hiv")},
+		"firewall_rule_unread": fstest.MapFS{"policy.wfw": file(keys(t, map[string][]winreg.Value{
+			`DomainProfile`: {dword("EnableFirewall", 1)},
+			`FirewallRules`: {text("a", "v2.0|Action=Block|Active=TRUE|Dir=In|Name=a|"), dword("b", 1)},
+		}), "policy.wfw")},
 		"two_machines": fstest.MapFS{
 			"one/SOFTWARE": sw, "one/SYSTEM": sys, "two/SYSTEM": file(system(t, "FS02"), "SYSTEM"),
 			"two/SOFTWARE": file(keys(t, map[string][]winreg.Value{`Microsoft\Windows NT\CurrentVersion`: {text("CurrentBuildNumber", "6002"), text("CurrentVersion", "6.0"), text("ProductId", "92573-082-2500115-76999")}}), "SOFTWARE"),

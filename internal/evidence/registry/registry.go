@@ -53,7 +53,7 @@ const rankRevision = 1000
 // Say says to h what the registry says. machine is HKEY_LOCAL_MACHINE, from names the
 // reader and the input, and rank is the trust in them.
 func Say(h *host.Host, machine winreg.Key, from host.Source, rank int) {
-	r := &reading{h: h, machine: machine, source: from, rank: rank}
+	r := &reading{h: h, machine: machine, source: from, rank: rank, root: root}
 	r.set, r.setPath = r.controlSet()
 	build := r.version()
 	r.identity()
@@ -71,12 +71,13 @@ type reading struct {
 	setPath string
 	source  host.Source
 	rank    int
+	root    string // how sources write what stands above every path
 }
 
-// at is the source of what stands at path below HKEY_LOCAL_MACHINE.
+// at is the source of what stands at path below HKEY_LOCAL_MACHINE, or below the one policy.
 func (r *reading) at(path string) host.Source {
 	s := r.source
-	s.At = root + path
+	s.At = r.root + path
 	return s
 }
 

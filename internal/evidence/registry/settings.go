@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/firewall"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/winreg"
 	"github.com/oldguard/oldguard/winver"
@@ -60,6 +61,9 @@ var ofSystem = []setting{
 	{"firewall-domain-out", keyFirewall + `\DomainProfile`, "DefaultOutboundAction"},
 	{"firewall-private-out", keyFirewall + `\StandardProfile`, "DefaultOutboundAction"},
 	{"firewall-public-out", keyFirewall + `\PublicProfile`, "DefaultOutboundAction"},
+	{"firewall-domain-no-exceptions", keyFirewall + `\DomainProfile`, "DoNotAllowExceptions"},
+	{"firewall-private-no-exceptions", keyFirewall + `\StandardProfile`, "DoNotAllowExceptions"},
+	{"firewall-public-no-exceptions", keyFirewall + `\PublicProfile`, "DoNotAllowExceptions"},
 	{"ip-routing", keyTCPIP, "IPEnableRouter"},
 	{"ipv6-disabled-components", `Services\Tcpip6\Parameters`, "DisabledComponents"},
 	{"product-type", keyProduct, "ProductType"}, // WinNT, ServerNT, LanmanNT
@@ -87,13 +91,14 @@ var ofSoftware = []setting{
 }
 
 const (
-	keyFirewall  = `Services\SharedAccess\Parameters\FirewallPolicy`
-	keyInterface = keyTCPIP + `\Interfaces`
-	keyAdapters  = `Control\Network\{4D36E972-E325-11CE-BFC1-08002BE10318}`
-	keySchannel  = `Control\SecurityProviders\SCHANNEL\Protocols`
-	keyPolicies  = `SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System`
-	keyPolicyRDP = `SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services`
-	keyFeatures  = `SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache`
+	keyFirewall       = `Services\SharedAccess\Parameters\FirewallPolicy`
+	keyInterface      = keyTCPIP + `\Interfaces`
+	keyAdapters       = `Control\Network\{4D36E972-E325-11CE-BFC1-08002BE10318}`
+	keySchannel       = `Control\SecurityProviders\SCHANNEL\Protocols`
+	keyPolicies       = `SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System`
+	keyPolicyRDP      = `SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services`
+	keyPolicyFirewall = `SOFTWARE\Policies\Microsoft\WindowsFirewall`
+	keyFeatures       = `SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache`
 )
 
 // setup says how the machine is set up.
@@ -238,22 +243,63 @@ func (r *reading) services() {
 	}
 }
 
-// protocols are the numbers that rules mostly have, of IANA's list.
-var protocols = map[string]string{"1": "ICMPv4", "2": "IGMP", "6": "TCP", "17": "UDP", "41": "IPv6", "47": "GRE", "58": "ICMPv6"}
-
-// firewall lists the rules. A rule is fields joined by bars, as MS-FASP writes them:
-// https://learn.microsoft.com/openspecs/windows_protocols/ms-gpfas/2efe0b76-7b4a-41ff-9050-1023f8196d16
+// firewall lists the rules: those of the machine itself, and those of group policy.
 func (r *reading) firewall() {
-	const local = keyFirewall + `\FirewallRules`
-	k, path := r.system(local)
-	if k == nil {
+	if k, path := r.system(keyFirewall); k != nil {
+		r.rules(k, path)
+	}
+	if k, err := r.machine.Open(keyPolicyFirewall); err == nil {
+		r.groupRules(k)
+	}
+}
+
+// Firewall says what one policy of Windows Firewall says: what netsh advfirewall export
+// writes is a hive whose root is the key FirewallPolicy. It names no machine.
+func Firewall(h *host.Host, policy winreg.Key, from host.Source, rank int) {
+	r := &reading{h: h, source: from, rank: rank, root: "policy\\"}
+	for _, s := range ofSystem {
+		if key, ok := strings.CutPrefix(s.key, keyFirewall+`\`); ok {
+			r.setting(policy, "", setting{s.id, key, s.value})
+		}
+	}
+	r.rules(policy, "")
+}
+
+// groupRules are those of group policy. That there are none proves nothing of the others.
+func (r *reading) groupRules(policy winreg.Key) {
+	const path = keyPolicyFirewall + `\FirewallRules`
+	k, err := r.open(policy, "FirewallRules", path)
+	if err == nil {
+		r.ruleValues(k, path)
+	}
+}
+
+// rules reads the rules below the key of a policy, and whether these are all.
+func (r *reading) rules(policy winreg.Key, path string) {
+	path = strings.TrimPrefix(path+`\FirewallRules`, `\`)
+	k, err := r.open(policy, "FirewallRules", path)
+	if err != nil {
 		return
 	}
+	if r.ruleValues(k, path) {
+		r.h.FirewallWhole.Say(true, r.rank, r.at(path))
+	}
+}
+
+// ruleValues reads rules, and reports whether every one could be read. A rule is fields joined
+// by bars:
+// https://learn.microsoft.com/openspecs/windows_protocols/ms-gpfas/2efe0b76-7b4a-41ff-9050-1023f8196d16, read 2026-11-25
+func (r *reading) ruleValues(k winreg.Key, path string) (whole bool) {
 	values, err := k.Values()
 	r.damage(err, path)
+	whole = err == nil
 	for _, v := range values {
 		s, ok := v.Text()
 		if !ok || len(s) > maxRule || !strings.HasPrefix(s, "v") {
+			if whole {
+				r.h.Gap(host.Gap{What: "firewall rules", From: r.at(path + `\` + v.Name), Why: "a rule is not written as rules are, or longer than is read"})
+			}
+			whole = false
 			continue
 		}
 		rule := host.FirewallRule{ID: clean(v.Name), From: r.at(path + `\` + v.Name)}
@@ -261,14 +307,17 @@ func (r *reading) firewall() {
 			name, value, _ := strings.Cut(field, "=")
 			put(&rule, strings.ToUpper(name), clean(value))
 		}
+		firewall.Normal(&rule)
 		r.h.FirewallRules = append(r.h.FirewallRules, rule)
 	}
-	if err == nil {
-		r.h.FirewallWhole.Say(true, r.rank, r.at(path))
-	}
+	return whole
 }
 
-const maxRule = 10_000
+// maxRule bounds a rule's text. A thousand addresses of each kind need 100 KB.
+const maxRule = 1 << 20
+
+// securities are what IPsec must do, by the words of the registry and those of netsh.
+var securities = map[string]string{"authenticate": "Authenticate", "authenticateencrypt": "AuthEnc", "an-noencap": "AuthNoEncap", "ane-nego": "AuthDynEnc"}
 
 func put(rule *host.FirewallRule, field, value string) {
 	add := func(to *string) {
@@ -279,26 +328,39 @@ func put(rule *host.FirewallRule, field, value string) {
 	}
 	switch field {
 	case "ACTION":
-		rule.Allow = strings.EqualFold(value, "Allow")
+		rule.Allow = strings.EqualFold(value, "Allow") || strings.EqualFold(value, "ByPass")
+		if strings.EqualFold(value, "ByPass") {
+			rule.Secure = strings.TrimSpace("Bypass " + rule.Secure)
+		}
 	case "ACTIVE":
 		rule.Active = strings.EqualFold(value, "TRUE")
 	case "DIR":
 		rule.Out = strings.EqualFold(value, "Out")
 	case "PROTOCOL":
 		rule.Protocol = value
-		if name := protocols[value]; name != "" {
-			rule.Protocol = name
-		}
 	case "PROFILE":
 		add(&rule.Profiles)
 	case "LA4", "LA6":
 		add(&rule.Local)
-	case "RA4", "RA6":
+	case "RA4", "RA6", "RA42", "RA62":
 		add(&rule.Peer)
-	case "LPORT", "LPORT2_10", "LPORT2_24":
+	case "LPORT", "LPORT2_10", "LPORT2_20", "LPORT2_24", "LPORT2_29":
 		add(&rule.LocalPort)
-	case "RPORT", "RPORT2_10", "RPORT2_24":
+	case "RPORT", "RPORT2_10", "RPORT2_24", "RPORT2_25", "RPORT2_28":
 		add(&rule.PeerPort)
+	case "ICMP4", "ICMP6":
+		add(&rule.ICMP)
+	case "IF", "IFTYPE":
+		add(&rule.Interfaces)
+	case "SECURITY", "SECURITY2_9", "SECURITY2":
+		if name := securities[strings.ToLower(value)]; name != "" {
+			value = name
+		}
+		bypass, _, _ := strings.Cut(rule.Secure, " ")
+		if bypass != "Bypass" {
+			bypass = ""
+		}
+		rule.Secure = strings.TrimSpace(bypass + " " + value) // the newest of them says most, and stands last
 	case "APP":
 		rule.App = value
 	case "SVC":
