@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/advfirewall"
 	"github.com/oldguard/oldguard/internal/evidence/bundle"
 	"github.com/oldguard/oldguard/internal/evidence/cbslog"
 	"github.com/oldguard/oldguard/internal/evidence/computerinfo"
@@ -58,6 +59,7 @@ func Readers() []evidence.Reader {
 		cbslog.Reader,
 		slmgr.Reader,
 		firewalllog.Reader,
+		advfirewall.Reader,
 		ver.Reader,
 		kblist.Reader,
 		bundle.Reader,
