@@ -35,6 +35,15 @@ lint: ## golangci-lint and vet
 fmt: ## format all Go files
 	$(call tool,golangci-lint) fmt ./...
 
+.PHONY: generate
+generate: ## rewrite the Go code of pages from their templates
+	@$(call tool,templ) generate -log-level warn -path internal/web
+
+.PHONY: generated
+generated: ## fail if the Go code of pages is not that of their templates
+	@sum() { cat internal/web/*_templ.go | sha256sum; }; before=$$(sum); $(MAKE) generate; \
+	[ "$$before" = "$$(sum)" ] || { echo "the templates changed: commit what make generate wrote"; exit 1; }
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME=20s each
 	scripts/fuzz $(FUZZTIME)
@@ -76,6 +85,7 @@ cross: ## compile, tests included, for systems other than this one
 check: ## everything that a change must pass; what the build machine runs
 	scripts/test-deps
 	$(call tool,golangci-lint) fmt --diff ./...
+	$(MAKE) generated
 	$(MAKE) lint
 	$(MAKE) cross
 	$(MAKE) fuzz FUZZTIME=3s

@@ -3,6 +3,8 @@ module github.com/oldguard/oldguard
 go 1.26.0
 
 require (
+	github.com/a-h/templ v0.3.1100 // pages of the server, with escaping and types
+	github.com/coreos/go-oidc/v3 v3.21.0 // login at another authority
 	github.com/google/go-cmp v0.7.0 // tests: differences one can read
 	github.com/jackc/pgx/v5 v5.12.0 // PostgreSQL
 	github.com/klauspost/compress v1.20.3 // zstd, the frames of the catalogue: the standard library has none
@@ -21,6 +23,7 @@ require (
 	github.com/uptrace/bun/dialect/sqlitedialect v1.3.0 // its SQLite
 	github.com/xuri/excelize/v2 v2.11.1 // spreadsheet reports
 	golang.org/x/crypto v0.58.0 // argon2id, the hashes of passwords
+	golang.org/x/oauth2 v0.38.0 // likewise: the code flow with PKCE
 	golang.org/x/term v0.47.0 // whether there is a terminal, and how wide
 	golang.org/x/text v0.43.0 // code pages of old consoles
 	modernc.org/sqlite v1.62.0 // SQLite without cgo
@@ -28,6 +31,7 @@ require (
 
 require (
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect

@@ -1,9 +1,11 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
+	"github.com/oldguard/oldguard/internal/fleet/access"
 	"github.com/oldguard/oldguard/internal/store"
 	"github.com/oldguard/oldguard/internal/store/storetest"
 )
@@ -30,6 +32,21 @@ func TestSQLite(t *testing.T) {
 func TestPeerPostgreSQL(t *testing.T) {
 	database := storetest.PostgreSQL(t)
 	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, store.Config{Database: database(t)}) })
+}
+
+func TestAccessSQLite(t *testing.T) {
+	storetest.Access(t, func(t *testing.T) (access.Store, func(ctx context.Context, statement string) error) {
+		db := open(t, store.Config{})
+		return db.Access(), db.Exec
+	})
+}
+
+func TestPeerAccessPostgreSQL(t *testing.T) {
+	database := storetest.PostgreSQL(t)
+	storetest.Access(t, func(t *testing.T) (access.Store, func(ctx context.Context, statement string) error) {
+		db := open(t, store.Config{Database: database(t)})
+		return db.Access(), db.Exec
+	})
 }
 
 func TestOneProcess(t *testing.T) {

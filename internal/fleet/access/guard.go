@@ -292,3 +292,116 @@ func (g *Guard) audit(ctx context.Context, e Entry) error {
 	e.At = g.Now()
 	return g.Store.Audit(context.WithoutCancel(ctx), e) // who hangs up does not stop it
 }
+
+// UserEdit changes what is not nil.
+type UserEdit struct {
+	Full, Email *string
+	Role        *Role
+	Disabled    *bool
+	Password    *string // ends the sessions and tokens that were made with the old one
+}
+
+// EditUser changes a user for somebody who may manage.
+func (g *Guard) EditUser(ctx context.Context, by Principal, id int64, e UserEdit, address string) (User, error) {
+	u, err := g.Store.User(ctx, id)
+	if err != nil {
+		return User{}, err
+	}
+	var what []string
+	if e.Full != nil {
+		u.Full = strings.TrimSpace(*e.Full)
+		what = append(what, "name")
+	}
+	if e.Email != nil {
+		u.Email = strings.TrimSpace(*e.Email)
+		what = append(what, "email")
+	}
+	if e.Role != nil && *e.Role != u.Role {
+		what = append(what, u.Role.String()+" to "+e.Role.String())
+		u.Role = *e.Role
+	}
+	if e.Disabled != nil && *e.Disabled != u.Disabled {
+		u.Disabled = *e.Disabled
+		what = append(what, map[bool]string{true: "disabled", false: "enabled"}[u.Disabled])
+	}
+	if e.Password != nil {
+		if err = CheckPassword(u.Name, *e.Password); err != nil {
+			return User{}, err
+		}
+		if u.Hash, err = HashPassword(ctx, *e.Password); err != nil {
+			return User{}, err
+		}
+		what = append(what, "password")
+	}
+	if err := g.Store.ChangeUser(ctx, u); err != nil {
+		return User{}, err
+	}
+	return u, g.audit(ctx, Entry{By: by.Name, Token: by.Token, Address: address, Action: "user-edit", Object: u.Name, Detail: strings.Join(what, ", "), OK: true})
+}
+
+// RevokeToken ends a token: one's own, or for somebody who may manage any.
+func (g *Guard) RevokeToken(ctx context.Context, p Principal, id int64, address string) error {
+	whose := p.User
+	if p.May(Manage) {
+		whose = 0
+	}
+	list, err := g.Store.Tokens(ctx, whose)
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		if t.ID == id {
+			if err := g.Store.RevokeToken(ctx, id); err != nil {
+				return err
+			}
+			return g.audit(ctx, Entry{By: p.Name, Token: p.Token, Address: address, Action: "token-revoke", Object: t.Name, OK: true})
+		}
+	}
+	return ErrNotFound
+}
+
+// EndOthers ends all sessions of a principal but the one in use.
+func (g *Guard) EndOthers(ctx context.Context, p Principal, address string) error {
+	if err := g.Store.EndSessions(ctx, p.User, p.Session); err != nil {
+		return err
+	}
+	return g.audit(ctx, Entry{By: p.Name, Address: address, Action: "sessions-end", Object: p.Name, OK: true})
+}
+
+// Known gives the user of another authority, who is added as a viewer when he comes for the
+// first time. role is what that authority says he is; Nobody leaves it as it is.
+func (g *Guard) Known(ctx context.Context, issuer, subject, name, full, email string, role Role, address string) (User, error) {
+	u, err := g.Store.UserBySubject(ctx, issuer, subject)
+	if errors.Is(err, ErrNotFound) {
+		var clean string
+		if clean, err = CleanName(name); err != nil {
+			return User{}, err
+		}
+		if role == Nobody {
+			role = Viewer
+		}
+		// A local account of that name is another person: it is not taken over.
+		u, err = g.Store.AddUser(ctx, User{Name: clean, Full: full, Email: email, Role: role, Issuer: issuer, Subject: subject, Created: g.Now()})
+		if err != nil {
+			return User{}, err
+		}
+		return u, g.audit(ctx, Entry{By: "server", Address: address, Action: "user-create", Object: u.Name, Detail: role.String() + " by " + issuer, OK: true})
+	}
+	if err != nil {
+		return User{}, err
+	}
+	if role != Nobody && role != u.Role || full != u.Full || email != u.Email {
+		was := u.Role
+		u.Full, u.Email = full, email
+		if role != Nobody {
+			u.Role = role
+		}
+		if err := g.Store.ChangeUser(ctx, u); err != nil {
+			return User{}, err
+		}
+		if u.Role != was {
+			return u, g.audit(ctx, Entry{By: "server", Address: address, Action: "user-edit", Object: u.Name, Detail: was.String() + " to " + u.Role.String() + " by " + issuer, OK: true})
+		}
+	}
+	return u, nil
+}

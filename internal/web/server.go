@@ -1,0 +1,164 @@
+package web
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oldguard/oldguard/internal/fleet/access"
+)
+
+// Server answers requests. Its fields are set before Handler is called and not changed
+// after it.
+type Server struct {
+	Guard *access.Guard
+	Log   *slog.Logger
+	Now   func() time.Time
+	// Secure tells that browsers reach the server by HTTPS, here or at a proxy before it.
+	Secure bool
+	// Insecure lets everybody in as an administrator. It is for loopback only; whoever
+	// listens sees to that.
+	Insecure bool
+	// Proxies are the networks of proxies whose word about the other side counts.
+	Proxies []netip.Prefix
+	// Authority lets people in too; nil for none.
+	Authority *Authority
+
+	crossOrigin *http.CrossOriginProtection
+	limits      limiter
+	routes      map[string]*Route // by pattern
+}
+
+// Handler makes the handler of all routes. It panics if two are the same: a test calls it.
+func (s *Server) Handler(routes ...[]Route) http.Handler {
+	s.crossOrigin = http.NewCrossOriginProtection()
+	s.routes = map[string]*Route{}
+	mux := http.NewServeMux()
+	for _, r := range slices.Concat(routes...) {
+		s.routes[r.Pattern()] = &r
+		if r.Handle != nil { // those of the API bring their own
+			mux.HandleFunc(r.Pattern(), r.Handle)
+		}
+	}
+	return s.around(mux)
+}
+
+// Routes lists the routes, by path and method.
+func (s *Server) Routes() (out []Route) {
+	for _, r := range s.routes {
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b Route) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method)) })
+	return out
+}
+
+// around does for every request what must be done before its handler and after it.
+func (s *Server) around(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := s.Now()
+		answer := &recorder{ResponseWriter: w}
+		protect(w.Header(), s.Secure)
+		_, pattern := mux.Handler(r)
+		defer func() {
+			if cause := recover(); cause != nil {
+				if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					panic(cause)
+				}
+				s.Log.LogAttrs(r.Context(), slog.LevelError, "handler panicked", slog.String("route", pattern), slog.String("cause", fmt.Sprint(cause)), slog.String("stack", string(debug.Stack())))
+				if answer.status == 0 {
+					s.problem(answer, r, http.StatusInternalServerError, "something went wrong here; the log says what")
+				}
+			}
+			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("method", r.Method), slog.String("route", pattern),
+				slog.Int("status", cmp.Or(answer.status, http.StatusOK)), slog.Int64("bytes", answer.bytes), slog.Duration("took", s.Now().Sub(begin)))
+		}()
+		route := s.routes[pattern]
+		if route == nil {
+			s.unrouted(answer, r, mux, pattern)
+			return
+		}
+		v, err := s.visit(r)
+		if err != nil {
+			s.fault(answer, r, err)
+			return
+		}
+		if wait := s.limits.take(limitKey(v), begin); wait > 0 {
+			answer.Header().Set("Retry-After", fmt.Sprint(int(wait.Seconds())+1))
+			s.problem(answer, r, http.StatusTooManyRequests, "too many requests: wait a moment")
+			return
+		}
+		r = r.WithContext(withVisit(r.Context(), v))
+		if s.settle(answer, r, route, v) {
+			mux.ServeHTTP(answer, r)
+		}
+	})
+}
+
+// unrouted answers where there is no route: a redirect of the mux, another method, or
+// nothing at all.
+func (s *Server) unrouted(w http.ResponseWriter, r *http.Request, mux *http.ServeMux, pattern string) {
+	if pattern != "" { // the mux would redirect to a clean path, which has a route of its own
+		mux.ServeHTTP(w, r)
+		return
+	}
+	var allow []string
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := r.Clone(r.Context())
+		other.Method = m
+		if _, p := mux.Handler(other); s.routes[p] != nil {
+			allow = append(allow, m)
+		}
+	}
+	if len(allow) > 0 {
+		w.Header().Set("Allow", strings.Join(allow, ", "))
+		s.problem(w, r, http.StatusMethodNotAllowed, "this path takes "+strings.Join(allow, ", "))
+		return
+	}
+	s.problem(w, r, http.StatusNotFound, "there is nothing here")
+}
+
+// fault answers for an error that is not the caller's.
+func (s *Server) fault(w http.ResponseWriter, r *http.Request, err error) {
+	s.Log.LogAttrs(r.Context(), slog.LevelError, "request failed", slog.String("path", r.URL.Path), slog.String("error", err.Error()))
+	s.problem(w, r, http.StatusInternalServerError, "something went wrong here; the log says what")
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func errorAttr(err error) slog.Attr { return slog.String("error", err.Error()) }
+
+func queryEscape(s string) string { return url.QueryEscape(s) }
