@@ -1,0 +1,65 @@
+package plan_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/oldguard/oldguard/internal/plan"
+	"github.com/oldguard/oldguard/internal/policy"
+)
+
+// TestTry: what a plan decided is what its policy does, and where it does not, that is said.
+func TestTry(t *testing.T) {
+	p := isolated(t, fenced(t), plan.IsolateOptions{Roles: map[string][]netip.Prefix{"jump": {prefix("10.1.7.7/32")}}})
+	got := p.Try()
+	if got.Allowed < 10 || got.Passed != got.Allowed || got.Cut < 5 || got.Stopped != got.Cut || got.Stuck != nil || got.Through != nil {
+		t.Errorf("the plan's own policy: %+v", got)
+	}
+	tcp := func(d policy.Direction, decision plan.Decision, id string, port uint16, peers ...string) plan.Dependency {
+		out := plan.Dependency{ID: id, Dir: d, Decision: decision, Proto: policy.TCP, Ports: []policy.Ports{{From: port, To: port}}}
+		for _, a := range peers {
+			out.Peers = append(out.Peers, plan.Talker{Addr: addr(a)})
+		}
+		return out
+	}
+	ranged := tcp(policy.Out, plan.Allow, "half-a-range", 5000, "192.0.2.5")
+	ranged.Ports[0].To = 5010
+	ping := plan.Dependency{ID: "ping", Decision: plan.Cut, Proto: policy.ICMP, ICMP: []policy.ICMPType{{Type: 8, Code: -1}}, Peers: []plan.Talker{{Addr: addr("192.0.2.5")}}}
+	hand := plan.Isolation{
+		Dependencies: []plan.Dependency{
+			tcp(policy.In, plan.Allow, "passes", 445, "192.0.2.5", "192.0.2.6"),
+			tcp(policy.In, plan.Allow, "no-rule", 446, "192.0.2.5", "192.0.2.6"),
+			tcp(policy.In, plan.Allow, "no-address-of-its-family", 445, "2001:db8::1"),
+			ranged, ping,
+			tcp(policy.In, plan.Cut, "too-wide", 445, "192.0.2.77", "198.51.100.1"),
+			tcp(policy.Out, plan.Cut, "stopped", 443, "203.0.113.7"),
+		},
+		Policy: &policy.Policy{Own: []netip.Addr{addr("192.0.2.10")}, Rules: []policy.Rule{
+			{ID: "smb", Dir: policy.In, Action: policy.Accept, Proto: policy.TCP, LocalPorts: []policy.Ports{{From: 445, To: 445}}, Remote: []netip.Prefix{prefix("192.0.2.0/24")}},
+			{ID: "range", Dir: policy.Out, Action: policy.Accept, Proto: policy.TCP, RemotePorts: []policy.Ports{{From: 5000, To: 5009}}},
+			{ID: "ping", Dir: policy.In, Action: policy.Accept, Proto: policy.ICMP, ICMP: []policy.ICMPType{{Type: 8, Code: -1}}},
+		}},
+	}
+	want := plan.Trial{
+		Allowed: 6, Passed: 2, Cut: 4, Stopped: 2,
+		Stuck: []plan.Mismatch{
+			{Dependency: "no-rule", Peers: 2, First: addr("192.0.2.5")},
+			{Dependency: "no-address-of-its-family", Peers: 1, First: addr("2001:db8::1")},
+			{Dependency: "half-a-range", Peers: 1, First: addr("192.0.2.5")},
+		},
+		Through: []plan.Mismatch{
+			{Dependency: "ping", Peers: 1, First: addr("192.0.2.5"), Rule: "ping"},
+			{Dependency: "too-wide", Peers: 1, First: addr("192.0.2.77"), Rule: "smb"},
+		},
+	}
+	if diff := cmp.Diff(want, hand.Try(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("Try() differs (-want +got):\n%s", diff)
+	}
+	hand.Policy = nil
+	if diff := cmp.Diff(plan.Trial{}, hand.Try(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("without a policy (-want +got):\n%s", diff)
+	}
+}
