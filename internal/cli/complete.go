@@ -27,3 +27,11 @@ func completeReleases(*cobra.Command, []string, string) ([]cobra.Completion, cob
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeOpen tells the shell how values of a flag begin; the user goes on behind them.
+func completeOpen(c *cobra.Command, flag string, values []string) {
+	err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
+	if err != nil {
+		panic(err) // there is no such flag: a mistake of ours
+	}
+}

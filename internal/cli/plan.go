@@ -24,12 +24,12 @@ import (
 func newPlan(e Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "plan",
-		Short:   "say in which order to do what: back to a patched state, or off an old release",
-		Example: "  oldguard plan patch fs01.txt fs01-qfe.csv\n  oldguard plan migrate --target windows-server-2022 fs01.txt",
+		Short:   "say in which order to do what: back to a patched state, fenced in, or off an old release",
+		Example: "  oldguard plan patch fs01.txt fs01-qfe.csv\n  oldguard plan isolate --jump 192.0.2.40 fs01/\n  oldguard plan migrate --target windows-server-2022 fs01.txt",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newPlanPatch(e), newPlanMigrate(e))
+	c.AddCommand(newPlanPatch(e), newPlanIsolate(e), newPlanMigrate(e))
 	return c
 }
 

@@ -33,7 +33,7 @@ var templates embed.FS
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"style":  func(name string) template.CSS { return template.CSS(asset(name)) }, // #nosec G203 -- ours
 	"script": func(name string) template.JS { return template.JS(asset(name)) },   // #nosec G203 -- ours
-	"policy": policy, "plural": plural, "strip": strip, "where": where, "words": sentence, "clip": clip,
+	"policy": contentPolicy, "plural": plural, "many": many, "strip": strip, "where": where, "words": sentence, "clip": clip,
 }).ParseFS(templates, "templates/*.html"))
 
 func asset(name string) string {
@@ -44,14 +44,19 @@ func asset(name string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// policy lets a browser use one style, one script and nothing else.
-func policy(style, script string) string {
+// contentPolicy lets a browser use the styles and the script named, and nothing else. Several
+// styles are named with a space between.
+func contentPolicy(style, script string) string {
 	digest := func(name string) string {
 		if name == "" {
 			return "'none'"
 		}
-		sum := sha256.Sum256([]byte(asset(name)))
-		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+		var all []string
+		for one := range strings.FieldsSeq(name) {
+			sum := sha256.Sum256([]byte(asset(one)))
+			all = append(all, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+		}
+		return strings.Join(all, " ")
 	}
 	return "default-src 'none'; style-src " + digest(style) + "; script-src " + digest(script) + "; base-uri 'none'; form-action 'none'"
 }

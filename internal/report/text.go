@@ -685,8 +685,10 @@ func plural(n int, word string) string {
 	switch {
 	case n == 1:
 		return "1 " + word
-	case strings.HasSuffix(word, "y"):
+	case strings.HasSuffix(word, "y") && !strings.HasSuffix(word, "ay"):
 		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(word, "y"))
+	case strings.HasSuffix(word, "ss"):
+		return fmt.Sprintf("%d %ses", n, word)
 	}
 	return fmt.Sprintf("%d %ss", n, word)
 }
