@@ -81,6 +81,7 @@ var questions = []struct {
 	{"services, firewall, shares", func(s seen) int {
 		return max(s.list("services", "services_whole"), min(s.has("settings"), tellsSome))
 	}},
+	{"connections", func(s seen) int { return min(s.has("traffic"), tellsSome) }},
 	{"started", func(s seen) int { return s.has("booted") }},
 	{"errors", func(s seen) int { return min(s.has("errors"), tellsSome) }},
 }

@@ -5,6 +5,7 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence"
 	"github.com/oldguard/oldguard/internal/evidence/advfirewall"
 	"github.com/oldguard/oldguard/internal/evidence/bundle"
+	"github.com/oldguard/oldguard/internal/evidence/capture"
 	"github.com/oldguard/oldguard/internal/evidence/cbslog"
 	"github.com/oldguard/oldguard/internal/evidence/computerinfo"
 	"github.com/oldguard/oldguard/internal/evidence/dism"
@@ -32,7 +33,9 @@ import (
 // systeminfo leads because it alone states version, product and name together; the two
 // update lists come from the same WMI class, wmic without a conversion in between.
 //
-// A Windows folder's files say less than its hives and come after them. Then what the
+// A Windows folder's files say less than its hives and come after them. A packet capture says nothing
+// that others say; it is known by its first bytes and stands before all text, since any text may have
+// gone by in it. Then what the
 // machine says of itself through one program, then what an inventory keeps
 // of it at second hand. Those stand before the lists of updates, which state nothing but a
 // name, since the updates in them would look like such a list. Last come those that say
@@ -46,6 +49,7 @@ func Readers() []evidence.Reader {
 		computerinfo.Reader,
 		hive.Reader,
 		winfolder.Reader,
+		capture.Reader,
 		regexport.Reader,
 		dism.Reader,
 		wmi.Reader,
