@@ -1,6 +1,8 @@
 package report
 
 import (
+	"strings"
+
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/host"
@@ -15,6 +17,37 @@ type ways struct {
 	Updates int
 	Out     []wayOut
 	WhyStay string // why no way off the release is known
+	Fence   fence
+}
+
+// fence is how to fence the machine in, in short.
+type fence struct {
+	Why            string // why there is no policy
+	Allowed, Peers int    // dependencies that stay, and with how many peers
+	Cut            string // what is cut, in words; empty where nothing is
+	Bad            []string
+	MoreBad        int // controls that are set otherwise, beyond those named
+	Unknown        int // controls of which the evidence does not tell
+	Questions      int
+}
+
+// fenceBad is how many controls that are set otherwise the page names.
+const fenceBad = 6
+
+func fenceOf(p *plan.Isolation) fence {
+	h := isolationHostOf(p)
+	f := fence{
+		Why: p.Why, Allowed: h.Totals.Allowed, Peers: h.Totals.PeersAllowed, Cut: h.CutWords(),
+		Unknown: len(h.controls(plan.ControlUnknown)), Questions: len(h.Questions),
+	}
+	for _, c := range h.controls(plan.ControlBad) {
+		if len(f.Bad) == fenceBad {
+			f.MoreBad++
+			continue
+		}
+		f.Bad = append(f.Bad, strings.TrimSuffix(c.Name+": "+c.Line(), ": "))
+	}
+	return f
 }
 
 // wayOut is a way off the release.
@@ -58,5 +91,6 @@ func waysOf(a *assess.Assessment, c *catalog.Catalog) *ways {
 		}
 		w.Out = append(w.Out, out)
 	}
+	w.Fence = fenceOf(plan.Isolate(a.Host, c, plan.IsolateOptions{}, a.AsOf.Time()))
 	return w
 }

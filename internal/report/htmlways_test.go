@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/host"
 )
 
 // TestWaysFromHere: the page of one machine shows the plans in short, and says so where
@@ -21,6 +23,17 @@ func TestWaysFromHere(t *testing.T) {
 	page := string(write(t, f, Options{Catalog: c}, assessed(t, "../../examples/fs02", "2026-02-01")))
 	for _, want := range []string{"The ways from here", "4 updates, up to 2020-01-14, ending with KB4534303", "windows6.0-kb4474419-v4-x64.msu", "Off this release", "Windows Server 2025", "updates until 2034-11-14"} {
 		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	h := fileServer("FS01", 50)
+	h.Updates.List(host.Listing{Whole: true, Scope: "cbs"})
+	for want, a := range map[string]*assess.Assessment{
+		"no policy, no evidence shows whom the machine talks to":                                                        assessed(t, "../../examples/fs02", "2026-02-01"),
+		" dependencies with 54 peers would stay; cut: the internet (3 peers), management from elsewhere (1), scans (1)": judged(t, h, "2026-11-25"),
+		"<code>oldguard plan isolate</code> writes the plan, with 5 questions that the evidence":                        assessed(t, "../../examples/fs01", "2026-02-01"),
+	} {
+		if page := string(write(t, f, Options{Catalog: c}, a)); !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
