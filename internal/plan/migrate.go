@@ -44,6 +44,8 @@ type Migration struct {
 	// empty.
 	Why   string
 	Notes []string
+
+	talks talks // for Ties
 }
 
 // Target is a release to go to.
@@ -185,6 +187,7 @@ func migrate(a *assess.Assessment, c *catalog.Catalog, o MigrateOptions) *Migrat
 		AsOf: a.AsOf, By: o.By, Host: h.Name.Or(""), Release: a.Identity.Release, Edition: EditionOf(h),
 		Arch: h.Arch.Or(winver.ArchUnknown), Installation: h.Installation.Or(""), Language: h.Language.Or(""),
 		Support: a.Support, Summary: a.Summary, Level: a.Level(), Domain: h.Role.Or(""), Programs: a.Programs,
+		talks: talksOf(h),
 	}
 	switch {
 	case m.Release == nil:

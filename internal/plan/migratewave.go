@@ -63,7 +63,8 @@ func (m *Migration) ending() bool {
 
 // Waves sorts machines into waves, by how they stand; clients are not moved by these
 // plans. Within a wave those with the most exploited vulnerabilities come first. Who talks
-// to whom is not known here. Until the day by, each wave gets time by its number of machines.
+// to whom does not change the order: see Ties. Until the day by, each wave gets time by its
+// number of machines.
 func Waves(list []*Migration, on, by catalog.Date) (out []Wave) {
 	members := make([][]*Migration, len(waveRules))
 	moving := 0

@@ -40,6 +40,22 @@ type MigrationDocument struct {
 	By     date            `json:"by"`
 	Waves  []MigrationWave `json:"waves"`
 	Hosts  []MigrationHost `json:"hosts"`
+	// Ties are machines of the document that use others of it.
+	Ties    []MigrationTie `json:"ties"`
+	Unclear []string       `json:"ties_unclear"`
+}
+
+// MigrationTie is one machine that uses another.
+type MigrationTie struct {
+	Client     string   `json:"client"`
+	Server     string   `json:"server"`
+	Services   []string `json:"services"`
+	Times      int      `json:"times"`
+	ClientWave string   `json:"client_wave"`
+	ServerWave string   `json:"server_wave"`
+	// Together is true if both are moved in the same wave, Moves if one of them is moved.
+	Together bool `json:"moved_together"`
+	Moves    bool `json:"one_is_moved"`
 }
 
 // MigrationWave is machines that are moved in the same stretch of time.
@@ -193,15 +209,32 @@ type MigrationQuestion struct {
 // NewMigration makes the document of plans for machines, as of a day and to be done by
 // another, which may be zero.
 func NewMigration(list []*plan.Migration, on, by catalog.Date) *MigrationDocument {
-	return &MigrationDocument{
+	waves := plan.Waves(list, on, by)
+	d := &MigrationDocument{
 		Schema: schemaMigration, AsOf: on, By: date(by), Hosts: each(list, migrationHostOf),
-		Waves: each(plan.Waves(list, on, by), func(w plan.Wave) MigrationWave {
+		Waves: each(waves, func(w plan.Wave) MigrationWave {
 			return MigrationWave{
 				w.ID, w.Name, w.Because, date(w.From), date(w.To),
 				each(w.Members, func(m *plan.Migration) string { return titleOf(known(m.Host)) }),
 			}
 		}),
 	}
+	wave := map[*plan.Migration]*plan.Wave{}
+	for i := range waves {
+		for _, m := range waves[i].Members {
+			wave[m] = &waves[i]
+		}
+	}
+	ties, unclear := plan.Ties(list)
+	d.Unclear = strings0(unclear)
+	d.Ties = each(ties, func(t plan.Tie) MigrationTie {
+		client, server := wave[t.Client], wave[t.Server]
+		return MigrationTie{
+			titleOf(known(t.Client.Host)), titleOf(known(t.Server.Host)), t.Services, t.Times, client.ID, server.ID,
+			client == server && client.Moves, client.Moves || server.Moves,
+		}
+	})
+	return d
 }
 
 func migrationHostOf(m *plan.Migration) MigrationHost {
@@ -323,6 +356,30 @@ func (w *MigrationWave) Days() string {
 	return catalog.Date(w.From).String() + " to " + catalog.Date(w.To).String()
 }
 
+// maxTieServices is how many services of a tie are named.
+const maxTieServices = 6
+
+// List names what one uses of the other.
+func (t *MigrationTie) List() string {
+	list := t.Services[:min(maxTieServices, len(t.Services))]
+	s := strings.Join(list, ", ")
+	if n := len(t.Services) - len(list); n > 0 {
+		s += fmt.Sprintf(" and %d more", n)
+	}
+	return s
+}
+
+// Follows says what it means for who moves them.
+func (t *MigrationTie) Follows() string {
+	switch {
+	case t.Together:
+		return "in the same wave: move them together, or keep the way between them open"
+	case t.Moves:
+		return "not in the same wave: keep the way between them open, or move them together"
+	}
+	return "neither is moved"
+}
+
 func migrationText(w io.Writer, d *MigrationDocument, o Options) error {
 	p := newPrinter(o)
 	if len(d.Hosts) > 1 {
@@ -333,6 +390,7 @@ func migrationText(w io.Writer, d *MigrationDocument, o Options) error {
 			p.para(faint, "  ", v.Because)
 			p.para(plain, "  ", strings.Join(v.Hosts, ", "))
 		}
+		migrationTiesText(p, d)
 		p.line()
 	}
 	for i := range d.Hosts {
@@ -340,6 +398,27 @@ func migrationText(w io.Writer, d *MigrationDocument, o Options) error {
 	}
 	_, err := w.Write(p.bytes())
 	return err
+}
+
+// maxTies is how many ties text and page show.
+const maxTies = 100
+
+func migrationTiesText(p *printer, d *MigrationDocument) {
+	if len(d.Ties)+len(d.Unclear) == 0 {
+		return
+	}
+	p.title("Who uses whom, as far as the evidence shows")
+	for i := range d.Ties[:min(maxTies, len(d.Ties))] {
+		t := &d.Ties[i]
+		p.para(plain, "  ", fmt.Sprintf("%s is used by %s (%s)", t.Server, t.Client, t.List()))
+		p.para(faint, "    ", t.Follows())
+	}
+	if n := len(d.Ties) - maxTies; n > 0 {
+		p.para(faint, "  ", fmt.Sprintf("and %s more: --format json has all", thousands(n)))
+	}
+	for _, u := range d.Unclear {
+		p.para(amber, "  ", u)
+	}
 }
 
 func migrationHostText(p *printer, h *MigrationHost) {

@@ -3,6 +3,8 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"net/netip"
 	"os"
 	"reflect"
 	"strings"
@@ -124,5 +126,63 @@ func TestMigrationText(t *testing.T) {
 		if got := strings.Contains(b.String(), want); got != (want != "servermanagercmd") {
 			t.Errorf("%q: %v", want, got)
 		}
+	}
+}
+
+// TestMigrationTies: who uses whom stands beside the waves, and what follows for who moves
+// them.
+func TestMigrationTies(t *testing.T) {
+	c, err := catalog.Embedded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := host.Source{Reader: "test", Input: "a.txt"}
+	var list []*plan.Migration
+	for i, name := range []string{"FS01", "<i>APP03\x1b[1m", "NEW05"} {
+		h := talker{fileServer(name, 0), "10.1.0.10"}
+		h.Addresses = []host.Address{{Addr: netip.AddrFrom4([4]byte{10, 1, 0, byte(20 + i)}), Bits: 24, From: src}}
+		if name == "NEW05" {
+			h.Build = host.Fact[winver.Build]{}
+			h.Build.Say(winver.Build{Major: 10, Number: 26100}, 1, src)
+			h.Product = host.Fact[string]{}
+			h.Product.Say("Microsoft Windows Server 2025 Standard", 1, src)
+		}
+		h.talks("10.1.0.21", "10.1.0.20", host.TCP, 445, 3, 0, 1000)
+		h.talks("10.1.0.22", "10.1.0.20", host.TCP, 1433, 3, 0, 1000)
+		list = append(list, plan.Migrate(h.Host, c, plan.MigrateOptions{}, isolatedOn))
+	}
+	d := NewMigration(list, catalog.DateOf(isolatedOn), 0)
+	for i, want := range []string{"in the same wave: move them together", "not in the same wave: keep the way between them open"} {
+		if i >= len(d.Ties) || !strings.HasPrefix(d.Ties[i].Follows(), want) {
+			t.Errorf("tie %d does not follow %q: %+v", i, want, d.Ties)
+		}
+	}
+	var text, page bytes.Buffer
+	if err := errors.Join(migrationText(&text, d, Options{}), migrationHTML(&page, d, Options{})); err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]string{"text": text.String(), "page": page.String()} {
+		if strings.Contains(got, "\x1b") || name == "page" && strings.Contains(got, "<i>") {
+			t.Errorf("%s lets a name act", name)
+		}
+		for _, want := range []string{"APP03", "SQL Server", "move them together, or keep the way between them open"} {
+			if !strings.Contains(strings.Join(strings.Fields(got), " "), want) {
+				t.Errorf("%s does not say %q", name, want)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := migrationJSON(&b, d, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := json.Unmarshal(b.Bytes(), &v); err != nil {
+		t.Fatal(err)
+	}
+	root := readSchema(t, migrationSchema)
+	c2 := checker{root: root}
+	c2.whole("$", root, v)
+	for _, e := range c2.errors {
+		t.Error(e)
 	}
 }
