@@ -27,6 +27,7 @@ type Memory struct {
 	values []Value
 	byName map[string]int // folded name to place in keys; nil while there are few
 	byVal  map[string]int
+	lacks  map[string]bool // folded names of values that are known not to be there
 }
 
 var _ Key = (*Memory)(nil)
@@ -107,6 +108,15 @@ func (m *Memory) Set(v Value) {
 	m.byVal = index(m.byVal, len(m.values)-1, v.Name, func(i int) string { return m.values[i].Name })
 }
 
+// Lack records that a value is known not to be there, whether the key is whole or not. A
+// value that is set is there all the same.
+func (m *Memory) Lack(name string) {
+	if m.lacks == nil {
+		m.lacks = map[string]bool{}
+	}
+	m.lacks[strings.ToLower(name)] = true
+}
+
 // Children gives the keys directly below m, in the order in which they were made. The
 // caller must not change the list.
 func (m *Memory) Children() []*Memory { return m.keys }
@@ -159,7 +169,7 @@ func (m *Memory) Value(name string) (Value, error) {
 	if i := m.findValue(name); i >= 0 {
 		return m.values[i], nil
 	}
-	return Value{}, fmt.Errorf("value %q: %w", name, absence(m.Whole))
+	return Value{}, fmt.Errorf("value %q: %w", name, absence(m.Whole || m.lacks[strings.ToLower(name)]))
 }
 
 // Values implements Key.

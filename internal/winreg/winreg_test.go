@@ -67,6 +67,24 @@ func TestAbsence(t *testing.T) {
 	}
 }
 
+// TestLack: that one value is not there says nothing about others, and a value that is
+// there is there.
+func TestLack(t *testing.T) {
+	k := new(winreg.Memory)
+	k.Lack("SMB1")
+	k.Lack("Start")
+	k.Set(winreg.DwordValue("Start", 4))
+	if _, err := k.Value("smb1"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a value known to be absent: %v", err)
+	}
+	if _, err := k.Value("SMB2"); !errors.Is(err, winreg.ErrNotShown) {
+		t.Errorf("a value of which nothing is known: %v", err)
+	}
+	if v, err := k.Value("START"); err != nil || v.Plain() != "4" {
+		t.Errorf("a value that is there: %v, %v", v, err)
+	}
+}
+
 func TestCreateRefuses(t *testing.T) {
 	for _, path := range []string{"", `a\\b`, `a\`, strings.Repeat(`a\`, 600) + "a", strings.Repeat("a", 256)} {
 		if _, err := new(winreg.Memory).Create(path); err == nil {

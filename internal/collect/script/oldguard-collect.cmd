@@ -106,6 +106,7 @@ call :values settings.txt "HKLM\SOFTWARE\Microsoft\Internet Explorer" Version sv
 call :values settings.txt "%OG_CCS%\Control\Windows" ShutdownTime
 call :values settings.txt "%OG_CCS%\Services\LanmanServer\Parameters" SMB1 SMB2 RequireSecuritySignature EnableSecuritySignature RestrictNullSessAccess NullSessionPipes NullSessionShares
 call :values settings.txt "%OG_CCS%\Services\LanmanWorkstation\Parameters" RequireSecuritySignature EnableSecuritySignature
+call :values settings.txt "%OG_CCS%\Services\LanmanWorkstation" DependOnService
 call :values settings.txt "%OG_CCS%\Services\mrxsmb10" Start
 call :values settings.txt "%OG_CCS%\Control\Lsa" RestrictAnonymous RestrictAnonymousSAM EveryoneIncludesAnonymous LmCompatibilityLevel NoLMHash RunAsPPL
 call :values settings.txt "%OG_CCS%\Control\Lsa\MSV1_0" RestrictSendingNTLMTraffic RestrictReceivingNTLMTraffic NtlmMinClientSec NtlmMinServerSec
@@ -121,10 +122,14 @@ call :values settings.txt "%OG_CV%\Policies\System" EnableLUA LocalAccountTokenF
 call :values settings.txt "%OG_CV%\Policies\System\CredSSP\Parameters" AllowEncryptionOracle
 call :values settings.txt "%OG_CV%\Policies\Explorer" NoDriveTypeAutoRun
 call :values settings.txt HKLM\SOFTWARE\Microsoft\Rpc\Internet Ports
-call :values settings.txt "%OG_POL%\Windows NT\Terminal Services" fDenyTSConnections UserAuthentication SecurityLayer
+call :values settings.txt "%OG_POL%\Windows NT\Terminal Services" fDenyTSConnections UserAuthentication SecurityLayer MinEncryptionLevel
 call :values settings.txt "%OG_POL%\Windows NT\DNSClient" EnableMulticast
-call :values settings.txt "%OG_POL%\Windows NT\Printers\PointAndPrint" NoWarningNoElevationOnInstall
+call :values settings.txt "%OG_POL%\Windows NT\Printers\PointAndPrint" NoWarningNoElevationOnInstall UpdatePromptSettings RestrictDriverInstallationToAdministrators
 call :values settings.txt "%OG_POL%\Windows\WinRM\Service" AllowAutoConfig
+call :values settings.txt "%OG_POL%\Windows\EventLog\EventForwarding\SubscriptionManager" 1
+call :values settings.txt "%OG_POL%\WindowsFirewall\DomainProfile" EnableFirewall DefaultInboundAction DefaultOutboundAction
+call :values settings.txt "%OG_POL%\WindowsFirewall\StandardProfile" EnableFirewall DefaultInboundAction DefaultOutboundAction
+call :values settings.txt "%OG_POL%\WindowsFirewall\PublicProfile" EnableFirewall DefaultInboundAction DefaultOutboundAction
 call :values settings.txt "%OG_POL%\Windows\WindowsUpdate" WUServer
 call :values settings.txt "%OG_POL%\Windows\WindowsUpdate\AU" NoAutoUpdate
 call :kept settings.txt
@@ -133,6 +138,7 @@ call :export settings.reg "%OG_CCS%\Services\SharedAccess\Parameters\FirewallPol
 call :ifthere settings.reg "%OG_POL%\WindowsFirewall"
 call :ifthere settings.reg "%OG_CCS%\Services\LanmanServer\Shares"
 call :export settings.reg "%OG_CCS%\Services\Tcpip\Parameters\Interfaces"
+call :ifthere settings.reg "%OG_CCS%\Services\NetBT\Parameters\Interfaces"
 call :export settings.reg "%OG_CCS%\Control\Network\{4D36E972-E325-11CE-BFC1-08002BE10318}"
 
 rem --- What runs on it and whom it talks to
@@ -237,14 +243,19 @@ if "%OG_RC%"=="0" (
 del "%OG_ERROR%" "%OG_OUT%\part.tmp" 2>nul
 exit /b 0
 
-rem :values FILE "KEY" NAME... adds those values of a key that it has.
+rem :values FILE "KEY" NAME... adds those values of a key that it has. What an administrator
+rem does not find is not there: that too is noted, of settings.
 :values
 set "OG_FILE=%~1"
 set "OG_KEY=%~2"
 <nul set /p "=."
 :value
 if "%~3"=="" exit /b 0
+set "OG_RC=0"
 reg query "%OG_KEY%" /v %3 >>"%OG_OUT%\%OG_FILE%" 2>nul
+if errorlevel 1 set "OG_RC=1"
+if not "%OG_FILE%"=="settings.txt" set "OG_RC=0"
+if "%OG_ADMIN%%OG_RC%"=="yes1" >>"%OG_OUT%\%OG_FILE%" echo ! absent "%OG_KEY%" %~3
 shift /3
 goto :value
 

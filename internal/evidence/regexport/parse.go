@@ -268,6 +268,17 @@ func (p *parser) query(text string) {
 				p.key.Set(v)
 				valued[p.key] = true
 			}
+		case strings.HasPrefix(line, absent):
+			key, name, ok := strings.Cut(line[len(absent):], `" `)
+			if !ok || keyOf(key) == "" {
+				p.mark("line %d names no value: %.60q", i+1, line)
+				continue
+			}
+			p.open(keyOf(key), i+1)
+			if p.key != nil {
+				p.key.Lack(strings.TrimSpace(name))
+			}
+			p.key = nil
 		case strings.HasPrefix(line, "! REG.EXE VERSION"): // XP and Server 2003
 		case strings.HasPrefix(line, "Microsoft Windows ["), strings.HasPrefix(line, "Copyright "), strings.HasPrefix(line, "(c) "): // banner of cmd.exe
 		default:

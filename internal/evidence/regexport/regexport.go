@@ -38,6 +38,10 @@ const (
 	query
 )
 
+// absent begins a line of the collector for a value that reg query, run by an administrator,
+// did not find: ! absent "HKLM\SYSTEM\CurrentControlSet\Control\Lsa" RunAsPPL
+const absent = `! absent "`
+
 const headRegedit5 = "Windows Registry Editor Version 5"
 
 // formOf goes by the first line of a .reg file, and by the first line of reg query that is
@@ -53,7 +57,7 @@ func formOf(text string) form {
 			return regedit4
 		case n == 0 && strings.HasPrefix(line, headRegedit5):
 			return regedit5
-		case keyOf(line) != "":
+		case keyOf(line) != "", strings.HasPrefix(line, absent):
 			return query
 		}
 		// A console may begin with its banner, prompts and words of an error.

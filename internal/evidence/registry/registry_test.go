@@ -171,3 +171,29 @@ func TestDamage(t *testing.T) {
 		t.Errorf("gaps are %+v", h.Gaps)
 	}
 }
+
+// TestNetBIOS: adapters that differ are all told, and one adapter that no source shows whole
+// leaves the setting unknown.
+func TestNetBIOS(t *testing.T) {
+	const adapter = `SYSTEM\CurrentControlSet\Services\NetBT\Parameters\Interfaces\Tcpip_`
+	for _, tt := range []struct {
+		name  string
+		whole bool
+		lines []string
+		want  string
+	}{
+		{"all_off", true, []string{adapter + "{1}!NetbiosOptions=#2", adapter + "{2}!NetbiosOptions=#2"}, "2"},
+		{"they_differ", true, []string{adapter + "{1}!NetbiosOptions=#2", adapter + "{2}!NetbiosOptions=#0"}, "0, 2"},
+		{"one_sets_nothing", true, []string{adapter + "{1}!NetbiosOptions=#2", adapter + "{2}"}, "0, 2"},
+		{"one_not_shown", false, []string{adapter + "{1}!NetbiosOptions=#2", adapter + "{2}"}, ""},
+		{"no_adapter", true, []string{`SYSTEM\CurrentControlSet\Services\NetBT\Parameters\Interfaces`}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var h host.Host
+			registry.Say(&h, build(t, tt.whole, tt.lines...), host.Source{}, 1)
+			if got := h.Settings["netbios-options"].Or(""); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}

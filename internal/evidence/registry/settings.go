@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ var ofSystem = []setting{
 	{"smb1-server", `Services\LanmanServer\Parameters`, "SMB1"}, // https://learn.microsoft.com/windows-server/storage/file-server/troubleshoot/detect-enable-and-disable-smbv1-v2-v3
 	{"smb2-server", `Services\LanmanServer\Parameters`, "SMB2"},
 	{"smb1-client-start", `Services\mrxsmb10`, "Start"},
+	{"smb-client-depends", `Services\LanmanWorkstation`, "DependOnService"},
 	{"smb-server-signing-required", `Services\LanmanServer\Parameters`, "RequireSecuritySignature"},
 	{"smb-server-signing-offered", `Services\LanmanServer\Parameters`, "EnableSecuritySignature"},
 	{"smb-client-signing-required", `Services\LanmanWorkstation\Parameters`, "RequireSecuritySignature"},
@@ -75,16 +77,27 @@ var ofSoftware = []setting{
 	{"uac", keyPolicies, "EnableLUA"},
 	{"remote-uac-filter-off", keyPolicies, "LocalAccountTokenFilterPolicy"},
 	{"credssp-oracle", keyPolicies + `\CredSSP\Parameters`, "AllowEncryptionOracle"},
+	{"auto-logon", `SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon`, "AutoAdminLogon"},
 	{"autorun-off-for", `SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\Explorer`, "NoDriveTypeAutoRun"},
 	{"rpc-ports", `SOFTWARE\Microsoft\Rpc\Internet`, "Ports"},
 	{"policy-rdp-denied", keyPolicyRDP, "fDenyTSConnections"},
 	{"policy-rdp-nla", keyPolicyRDP, "UserAuthentication"},
 	{"policy-rdp-security-layer", keyPolicyRDP, "SecurityLayer"},
-	{"policy-firewall-domain", `SOFTWARE\Policies\Microsoft\WindowsFirewall\DomainProfile`, "EnableFirewall"},
-	{"policy-firewall-private", `SOFTWARE\Policies\Microsoft\WindowsFirewall\StandardProfile`, "EnableFirewall"},
-	{"policy-firewall-public", `SOFTWARE\Policies\Microsoft\WindowsFirewall\PublicProfile`, "EnableFirewall"},
+	{"policy-rdp-encryption", keyPolicyRDP, "MinEncryptionLevel"},
+	{"policy-firewall-domain", keyPolicyFirewall + `\DomainProfile`, "EnableFirewall"},
+	{"policy-firewall-domain-in", keyPolicyFirewall + `\DomainProfile`, "DefaultInboundAction"},
+	{"policy-firewall-domain-out", keyPolicyFirewall + `\DomainProfile`, "DefaultOutboundAction"},
+	{"policy-firewall-private", keyPolicyFirewall + `\StandardProfile`, "EnableFirewall"},
+	{"policy-firewall-private-in", keyPolicyFirewall + `\StandardProfile`, "DefaultInboundAction"},
+	{"policy-firewall-private-out", keyPolicyFirewall + `\StandardProfile`, "DefaultOutboundAction"},
+	{"policy-firewall-public", keyPolicyFirewall + `\PublicProfile`, "EnableFirewall"},
+	{"policy-firewall-public-in", keyPolicyFirewall + `\PublicProfile`, "DefaultInboundAction"},
+	{"policy-firewall-public-out", keyPolicyFirewall + `\PublicProfile`, "DefaultOutboundAction"},
 	{"policy-llmnr", `SOFTWARE\Policies\Microsoft\Windows NT\DNSClient`, "EnableMulticast"},
-	{"policy-point-and-print", `SOFTWARE\Policies\Microsoft\Windows NT\Printers\PointAndPrint`, "NoWarningNoElevationOnInstall"},
+	{"policy-point-and-print", keyPointAndPrint, "NoWarningNoElevationOnInstall"},
+	{"policy-point-and-print-update", keyPointAndPrint, "UpdatePromptSettings"},
+	{"policy-printer-drivers-admins", keyPointAndPrint, "RestrictDriverInstallationToAdministrators"}, // https://support.microsoft.com/topic/873642bf-2634-49c5-a23b-6d8e9a302872
+	{"policy-event-forwarding", `SOFTWARE\Policies\Microsoft\Windows\EventLog\EventForwarding\SubscriptionManager`, "1"},
 	{"policy-winrm", `SOFTWARE\Policies\Microsoft\Windows\WinRM\Service`, "AllowAutoConfig"},
 	{"policy-update-server", `SOFTWARE\Policies\Microsoft\Windows\WindowsUpdate`, "WUServer"},
 	{"policy-update-off", `SOFTWARE\Policies\Microsoft\Windows\WindowsUpdate\AU`, "NoAutoUpdate"},
@@ -99,6 +112,8 @@ const (
 	keyPolicyRDP      = `SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services`
 	keyPolicyFirewall = `SOFTWARE\Policies\Microsoft\WindowsFirewall`
 	keyFeatures       = `SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache`
+	keyPointAndPrint  = `SOFTWARE\Policies\Microsoft\Windows NT\Printers\PointAndPrint`
+	keyNetBIOS        = `Services\NetBT\Parameters\Interfaces`
 )
 
 // setup says how the machine is set up.
@@ -110,11 +125,13 @@ func (r *reading) setup() {
 		for _, side := range []string{"Client", "Server"} {
 			id := strings.ToLower(strings.ReplaceAll(p+"-"+side, " ", "-"))
 			r.setting(r.set, r.setPath+`\`, setting{id, keySchannel + `\` + p + `\` + side, "Enabled"})
+			r.setting(r.set, r.setPath+`\`, setting{id + "-off-by-default", keySchannel + `\` + p + `\` + side, "DisabledByDefault"})
 		}
 	}
 	for _, s := range ofSoftware {
 		r.setting(r.machine, "", s)
 	}
+	r.netBIOS()
 	r.stack()
 	r.shutdown()
 	r.services()
@@ -143,6 +160,38 @@ func (r *reading) setting(top winreg.Key, prefix string, s setting) {
 	case err == nil:
 		r.h.Set(s.id, clean(shown(v)), r.rank, from)
 	}
+}
+
+// netBIOS says for all adapters together whether they speak NetBIOS: 0 is as DHCP says, 1 on,
+// 2 off. Adapters that differ give a list, each value once; one that sets nothing counts as
+// 0, if the source shows it whole. Adapters that are gone keep their keys and count too.
+// https://learn.microsoft.com/windows/win32/cimwin32prov/settcpipnetbios-method-in-class-win32-networkadapterconfiguration, read 2026-11-25
+func (r *reading) netBIOS() {
+	k, path := r.system(keyNetBIOS)
+	if k == nil {
+		return
+	}
+	keys, err := k.Subkeys()
+	r.damage(err, path)
+	if err != nil || len(keys) == 0 || len(keys) > maxAdapters {
+		return
+	}
+	var all []string
+	for _, a := range keys {
+		v, err := a.Value("NetbiosOptions")
+		option := "0"
+		switch {
+		case err == nil:
+			option = clean(shown(v))
+		case !errors.Is(err, fs.ErrNotExist):
+			return
+		}
+		if !slices.Contains(all, option) {
+			all = append(all, option)
+		}
+	}
+	slices.Sort(all)
+	r.h.Set("netbios-options", strings.Join(all, ", "), r.rank, r.at(path))
 }
 
 // shown writes a value for people, and for rules that compare it.
