@@ -54,7 +54,7 @@ const (
 )
 
 // Compare tells exactly what an existing policy decides otherwise than a wanted one. It looks
-// at traffic of the addresses that the wanted policy owns, and at all where it owns none. What is unsure
+// at traffic of the addresses that the wanted policy owns with others, and at all where it owns none. What is unsure
 // in either policy counts for the worse each time: an existing rule that accepts perhaps leaves open,
 // one that drops perhaps breaks. Rules about programs accept for all, as in Decide; those that drop
 // do so for some program only, and so are unsure.

@@ -262,11 +262,12 @@ func (p *Policy) Check() error {
 				return fmt.Errorf("rule %s: ports from %d to %d", r.ID, q.From, q.To)
 			}
 		}
-		for _, a := range slices.Concat(r.Local, r.Remote) {
+		list := slices.Concat(r.Local, r.Remote)
+		for _, a := range list {
 			if !a.IsValid() || a.Addr().Is4In6() || a != a.Masked() {
 				return fmt.Errorf("rule %s: %v is no network", r.ID, a)
 			}
-			if first := slices.Concat(r.Local, r.Remote)[0]; first.Addr().Is4() != a.Addr().Is4() {
+			if list[0].Addr().Is4() != a.Addr().Is4() {
 				return fmt.Errorf("rule %s: addresses of both families", r.ID)
 			}
 			if !r.Proto.of(a.Addr()) {

@@ -122,17 +122,17 @@ func OwnSet(own []netip.Addr) space.Addrs {
 	return space.SetOf(out...)
 }
 
-// Within is the traffic in a direction of the machine that has these addresses, or of any
-// where there are none.
+// Within is the traffic in a direction of the machine that has these addresses with others, or of any
+// machine where there are none.
 func Within(dir Direction, own space.Addrs) space.Box {
 	b := space.Everything()
 	if len(own) == 0 {
 		return b
 	}
 	if dir == Out {
-		b.Src = own
+		b.Src, b.Dst = own, b.Dst.Minus(own)
 	} else {
-		b.Dst = own
+		b.Src, b.Dst = b.Src.Minus(own), own
 	}
 	out, _ := b.And(&b) // leaves of the other side what families there are
 	return out
@@ -157,14 +157,16 @@ func (t *Traffic) Rules() (out []Rule) {
 			if s.Equal(all) {
 				return nil
 			}
-			return space.ToPrefixes(s)
+			out := space.ToPrefixes(s)
+			// The machine does not speak with itself: its own addresses may be among the others.
+			if with := space.ToPrefixes(s.Or(t.Own.And(familyOf(v4)))); len(with) < len(out) {
+				return with
+			}
+			return out
 		}
 		src, dst := list(b.Src, w.Src), list(b.Dst, w.Dst)
 		if src == nil && dst == nil && !one.icmpOnly(whole) { // all of one family, and only of that
-			all := space.ToPrefixes(space.AllIPv6)
-			if v4 {
-				all = space.ToPrefixes(space.AllIPv4)
-			}
+			all := space.ToPrefixes(familyOf(v4))
 			if t.Dir == Out {
 				dst = all
 			} else {
@@ -178,6 +180,13 @@ func (t *Traffic) Rules() (out []Rule) {
 		out = append(out, one.protocols(r)...)
 	}
 	return out
+}
+
+func familyOf(v4 bool) space.Addrs {
+	if v4 {
+		return space.AllIPv4
+	}
+	return space.AllIPv6
 }
 
 // icmpOnly reports whether the protocol tells the family, and all addresses of that are meant.
@@ -354,10 +363,21 @@ func (t *Traffic) SourcePorts() string {
 
 // Remote names the other side.
 func (t *Traffic) Remote() string {
+	s := t.Box.Src
 	if t.Dir == Out {
-		return addrWords(t.Box.Dst, t.families())
+		s = t.Box.Dst
 	}
-	return addrWords(t.Box.Src, t.families())
+	families := t.families()
+	// The machine does not speak with itself: its own addresses are named only if that is shorter.
+	for _, v4 := range []bool{true, false} {
+		f := familyOf(v4)
+		if here := s.And(f); len(here) > 0 {
+			if with := here.Or(t.Own.And(f)); len(with) < len(here) || len(f.Minus(with)) < len(f.Minus(here)) {
+				s = s.Or(with)
+			}
+		}
+	}
+	return addrWords(s, families)
 }
 
 // Local names addresses of the machine; empty for all of them.

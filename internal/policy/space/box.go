@@ -40,14 +40,27 @@ func Prefixes(list ...netip.Prefix) Addrs {
 	spans := make([]Span[netip.Addr], 0, len(list))
 	for _, p := range list {
 		p = p.Masked()
-		last := p.Addr().AsSlice()
-		for i := p.Bits(); i < 8*len(last); i++ {
-			last[i/8] |= 0x80 >> (i % 8)
-		}
-		to, _ := netip.AddrFromSlice(last)
-		spans = append(spans, Span[netip.Addr]{p.Addr(), to})
+		spans = append(spans, Span[netip.Addr]{p.Addr(), last(p)})
 	}
 	return SetOf(spans...)
+}
+
+// last is the last address of a network.
+func last(p netip.Prefix) netip.Addr {
+	a, from := p.Addr().As16(), p.Bits()
+	if p.Addr().Is4() {
+		from += 96
+	}
+	if from%8 != 0 {
+		a[from/8] |= 0xff >> (from % 8)
+	}
+	for i := (from + 7) / 8; i < len(a); i++ {
+		a[i] = 0xff
+	}
+	if p.Addr().Is4() {
+		return netip.AddrFrom16(a).Unmap()
+	}
+	return netip.AddrFrom16(a)
 }
 
 // ToPrefixes gives the fewest networks that together are the set, in order.
@@ -57,17 +70,16 @@ func ToPrefixes(s Addrs) (out []netip.Prefix) {
 			q := netip.PrefixFrom(from, from.BitLen())
 			for q.Bits() > 0 {
 				wider := netip.PrefixFrom(from, q.Bits()-1)
-				if wider.Masked().Addr() != from || Prefixes(wider)[0].To.Compare(p.To) > 0 {
+				if wider.Masked().Addr() != from || last(wider).Compare(p.To) > 0 {
 					break
 				}
 				q = wider
 			}
 			out = append(out, q)
-			last := Prefixes(q)[0].To
-			if last.Compare(p.To) >= 0 {
+			if last(q).Compare(p.To) >= 0 {
 				break
 			}
-			from = last.Next()
+			from = last(q).Next()
 		}
 	}
 	return out
