@@ -104,13 +104,14 @@ var (
 // unfold to more than can be held.
 func (s *Ruleset) Policy(v policy.View) (*policy.Policy, error) {
 	p := &policy.Policy{Own: v.Own, Interface: v.Interface, Notes: slices.Clone(s.Notes)}
-	between := s.used("forward")
+	forward, own := s.used("forward"), s.used("input") || s.used("output")
+	between := forward || !own
 	switch {
-	case between && (s.used("input") || s.used("output")):
+	case forward && own:
 		p.Notes = append(p.Notes, "chains of the hooks input and output are about the firewall itself and were not compared")
-	case !between && (s.used("input") || s.used("output")):
+	case own:
 		p.Notes = append(p.Notes, "no chain of the hook forward has rules: input and output were read, as on the machine itself")
-	case !between:
+	case !forward && !s.used("prerouting") && !s.used("postrouting"):
 		p.Notes = append(p.Notes, "no chain with rules is at a hook: everything passes")
 	}
 	drops := false
@@ -213,7 +214,7 @@ func (w *walker) unfold(hooks []string) ([]entry, policy.Action, error) {
 					continue
 				}
 				w.table, w.base, w.out = t, c, nil
-				if err := w.walk(c, []region{{boxes: []space.Box{g.box}}}, 0); err != nil {
+				if _, err := w.walk(c, []region{{boxes: []space.Box{g.box}}}, 0); err != nil {
 					return nil, 0, fmt.Errorf("table %s, chain %s: %w", t.Name, c.Name, err)
 				}
 				w.emit(c.Policy, []region{{boxes: []space.Box{g.box}}}, "", "policy of chain "+c.Name, "")
@@ -289,16 +290,16 @@ func reasons(a, b string) string {
 	return a + ", " + b
 }
 
-// walk emits what the chain does with packets that come to it. What falls through goes on where
-// the chain was called from, so it needs no word.
+// walk emits what the chain does with packets that come to it, and gives those that fall through
+// it. Of packets that surely come, it emits in the order of the rules, so that the first that matches
+// decides, and they need not be taken out when they are decided.
 //
 // Of a rule that matches perhaps, both ways are emitted: what it leads to, as unsure, and what
 // follows it. Where it would have left the chain, what follows is unsure as well.
-func (w *walker) walk(c *Chain, in []region, depth int) error {
+func (w *walker) walk(c *Chain, in []region, depth int) (left []region, err error) {
 	if depth > maxDepth {
-		return fmt.Errorf("more than %d jumps in each other", maxDepth)
+		return nil, fmt.Errorf("more than %d jumps in each other", maxDepth)
 	}
-	in = slices.Clone(in)
 	for i := range c.Rules {
 		r := &c.Rules[i]
 		may, why := w.through(r.Through)
@@ -306,51 +307,76 @@ func (w *walker) walk(c *Chain, in []region, depth int) error {
 			continue
 		}
 		unsure := reasons(r.Unsure, why)
-		matched := meet(in, r.Match, unsure)
-		if len(matched) == 0 {
-			continue
-		}
-		target := w.table.Chain(r.Target)
-		verdict := r.Verdict
+		target, verdict := w.table.Chain(r.Target), r.Verdict
 		if (verdict == Jump || verdict == Goto) && target == nil {
 			verdict, unsure = Unknown, reasons(unsure, "no chain "+r.Target)
 		}
-		switch verdict {
-		case Accept:
-			w.emit(policy.Accept, matched, "", r.At, r.Comment)
-		case Drop:
-			w.emit(policy.Drop, matched, "", r.At, r.Comment)
-		case Jump, Goto:
-			if err := w.walk(target, matched, depth+1); err != nil {
-				return err
-			}
-		case Return:
-		case Unknown:
-			why := unsure
-			if why == "" {
-				why = "what becomes of it"
-			}
-			w.emit(policy.Accept, matched, why, r.At, r.Comment)
-			w.emit(policy.Drop, matched, why, r.At, r.Comment)
-		}
-		if len(w.out) > maxEntries {
-			return fmt.Errorf("the rules unfold to more than %d", maxEntries)
-		}
-		if verdict != Return && verdict != Goto {
-			continue
-		}
-		if c == w.base {
-			w.emit(c.Policy, matched, "", r.At, r.Comment)
-			if unsure != "" {
+		var next []region
+		for _, g := range in {
+			matched := meet([]region{g}, r.Match, unsure)
+			if len(matched) == 0 {
+				next = append(next, g)
 				continue
 			}
+			back := matched
+			switch verdict {
+			case Accept, Drop:
+				action := policy.Accept
+				if verdict == Drop {
+					action = policy.Drop
+				}
+				w.emit(action, matched, "", r.At, r.Comment)
+				back = nil
+			case Jump, Goto:
+				if back, err = w.walk(target, matched, depth+1); err != nil {
+					return nil, err
+				}
+			case Return:
+			case Unknown:
+				why := unsure
+				if why == "" {
+					why = "what becomes of it"
+				}
+				w.emit(policy.Accept, matched, why, r.At, r.Comment)
+				w.emit(policy.Drop, matched, why, r.At, r.Comment)
+			}
+			if len(w.out) > maxEntries {
+				return nil, fmt.Errorf("the rules unfold to more than %d", maxEntries)
+			}
+			leaves := verdict == Return || verdict == Goto
+			if leaves && c == w.base {
+				w.emit(c.Policy, back, "", r.At, r.Comment)
+				back = nil
+			}
+			switch {
+			case leaves:
+				left = append(left, back...)
+				if c == w.base && unsure != "" {
+					next = append(next, g)
+					continue
+				}
+				rest, err := leave(g, r.Match, unsure)
+				if err != nil {
+					return nil, err
+				}
+				next = append(next, rest...)
+			case unsure == "" && g.unsure != "" && verdict != Unknown:
+				// They come perhaps; if they do, this is surely what becomes of them.
+				rest, err := leave(g, r.Match, "")
+				if err != nil { // it only would have been more precise
+					next = append(next, g)
+					continue
+				}
+				next = append(append(next, rest...), back...)
+			default:
+				next = append(next, g)
+			}
 		}
-		var err error
-		if in, err = leave(in, r.Match, unsure); err != nil {
-			return err
+		if in = next; len(in) > maxBoxes {
+			return nil, fmt.Errorf("chains return in more than %d ways", maxBoxes)
 		}
 	}
-	return nil
+	return append(left, in...), nil
 }
 
 // meet gives the packets of the regions that match.
@@ -371,25 +397,20 @@ func meet(in []region, match []space.Box, unsure string) (out []region) {
 	return out
 }
 
-// leave takes what matches out of the regions; where that is unsure it stays, as unsure.
-func leave(in []region, match []space.Box, unsure string) (out []region, err error) {
-	for _, g := range in {
-		rest := g.boxes
-		for i := range match {
-			var ok bool
-			if rest, ok = space.Minus(rest, &match[i], maxBoxes); !ok {
-				return nil, fmt.Errorf("returns in more than %d ways", maxBoxes)
-			}
-		}
-		if len(rest) > 0 {
-			out = append(out, region{rest, g.unsure})
-		}
-		if unsure != "" {
-			out = append(out, meet([]region{g}, match, unsure)...)
+// leave takes what matches out of a region; where that is unsure it stays, as unsure.
+func leave(g region, match []space.Box, unsure string) (out []region, err error) {
+	rest := g.boxes
+	for i := range match {
+		var ok bool
+		if rest, ok = space.Minus(rest, &match[i], maxBoxes); !ok {
+			return nil, fmt.Errorf("chains return in more than %d ways", maxBoxes)
 		}
 	}
-	if len(out) > maxBoxes {
-		return nil, fmt.Errorf("returns in more than %d ways", maxBoxes)
+	if len(rest) > 0 {
+		out = append(out, region{rest, g.unsure})
+	}
+	if unsure != "" {
+		out = append(out, meet([]region{g}, match, unsure)...)
 	}
 	return out, nil
 }

@@ -300,6 +300,12 @@ func TestSniff(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
+	for _, rule := range []string{
+		"! -s 192.0.2.0/24 -p tcp -m multiport --dports 1,2:3 -j g", "-i eth0 -m conntrack --ctstate NEW -j ACCEPT", "-p icmp -m icmp --icmp-type 3/4 -j DROP",
+		"-m set --match-set x src -m comment --comment \"a \\\"b\" -j RETURN",
+	} {
+		f.Add("*filter\n:FORWARD DROP [0:0]\n:g - [0:0]\n-A FORWARD " + rule + "\n-A g -j DROP\nCOMMIT\n")
+	}
 	for seed := range uint64(4) {
 		f.Add(hooked(f, random(seed)))
 	}

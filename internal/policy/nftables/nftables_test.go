@@ -281,6 +281,13 @@ func TestReadIsBounded(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
+	for _, rule := range []string{
+		"ip saddr { 192.0.2.1, 198.51.100.0/24 } tcp dport 22-23 accept", "ct state vmap { established : accept, new : jump g }",
+		"iifname . tcp dport vmap { \"eth0\" . 22 : drop }", "tcp flags & (syn|ack) == syn log prefix \"x\" drop", "udp dport != { 53, ntp } return",
+		"ip saddr @s . th dport counter goto g", "icmpv6 type { 133 } ip6 hoplimit 255 accept",
+	} {
+		f.Add("table inet t {\nset s { type ipv4_addr; elements = { 192.0.2.1 }; }\nchain g { drop; }\nchain f { type filter hook forward priority 0; policy drop; " + rule + "; }\n}\n")
+	}
 	for seed := range uint64(4) {
 		f.Add(write(f, random(seed)))
 	}
