@@ -216,6 +216,7 @@ type Change struct {
 	Build                  [2]string // before and now, where they differ
 	Release                [2]string
 	Level                  [2]assess.Level
+	Support                [2]assess.SupportState
 	Headline               string // of the assessment after it
 	// Document is all of it as oldguard/change/1; nil in lists, and for First.
 	Document []byte

@@ -19,7 +19,7 @@ type Work struct {
 	Kind, Doc string
 	// Do does a job. An error, or a panic, is tried again with growing pauses, up to
 	// Attempts times; the context ends with the server.
-	Do       func(ctx context.Context, args json.RawMessage) error
+	Do       func(ctx context.Context, t Task) error
 	Attempts int           // 0 is 25, over three weeks
 	Timeout  time.Duration // 0 is none
 	// Every makes a job of this kind, without arguments, so often; 0 is never.
@@ -32,12 +32,26 @@ type Queue interface {
 	Enqueue(ctx context.Context, jobs ...Job) error
 }
 
+// Task is a job that is being done.
+type Task struct {
+	Args    json.RawMessage
+	Attempt int // from 1; those that ended with the process count
+}
+
+// Unmarshal reads the arguments.
+func (t Task) Unmarshal(job Job) error {
+	if err := json.Unmarshal(t.Args, job); err != nil {
+		return fmt.Errorf("arguments of %s: %w", job.Kind(), err)
+	}
+	return nil
+}
+
 // WorkOn makes a Work of a function with typed arguments.
 func WorkOn[J Job](doc string, do func(ctx context.Context, job J) error) Work {
 	var zero J
-	return Work{Kind: zero.Kind(), Doc: doc, Do: func(ctx context.Context, args json.RawMessage) error {
+	return Work{Kind: zero.Kind(), Doc: doc, Do: func(ctx context.Context, t Task) error {
 		var job J
-		if err := json.Unmarshal(args, &job); err != nil {
+		if err := json.Unmarshal(t.Args, &job); err != nil {
 			return fmt.Errorf("arguments of %s: %w", zero.Kind(), err)
 		}
 		return do(ctx, job)

@@ -73,7 +73,8 @@ type History interface {
 // that is given to a machine and not current.
 type Part struct {
 	Sighting
-	Body []byte
+	Body    []byte
+	Renewed bool // Body is another than the one stored
 }
 
 // Placing is a machine with all that its next assessment is made from.
@@ -109,7 +110,8 @@ type Result struct {
 	Now      time.Time
 	Assessed []Assessed
 	Unplaced []Unplaced
-	// Upload is done with this, and found Machines; with Error it failed. 0 is not yet.
+	// Upload is done with this, and found Machines. If it found none, it failed, and Error
+	// says why; else Error says what in it could not be read. 0 is not yet.
 	Upload   int64
 	Machines int
 	Error    string
@@ -128,6 +130,8 @@ type Recorder interface {
 	// Candidates gives the machines that share the name, the machine id, or, without a name,
 	// the product id.
 	Candidates(ctx context.Context, id Identity) ([]Placing, error)
+	// Placing gives one machine.
+	Placing(ctx context.Context, host int64) (Placing, error)
 	// Placings gives machines that are not retired, by id, behind one of them.
 	Placings(ctx context.Context, behind int64, n int) ([]Placing, error)
 	// Record stores a result. Nothing is stored and ErrStale given if a machine has another

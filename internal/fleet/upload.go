@@ -93,7 +93,7 @@ type Upload struct {
 	Received time.Time
 	State    UploadState
 	Done     time.Time // zero until it is done or failed
-	Error    string    // why it failed
+	Error    string    // why it failed, or what in it could not be read
 	Machines int       // how many were found in it
 }
 

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/winver"
@@ -35,39 +33,53 @@ type CVEVerdict struct {
 
 const packedVersion = 1
 
+// A number holds, from the top, whether it is a CVE, the year, what follows the year, and
+// with how many digits that is written: the feeds know a CVE-2017-00016.
+const (
+	digitBits  = 4
+	serialBits = 30
+	yearBits   = 14
+)
+
 // CVENumber makes a number of CVE-2019-0708 or ADV190023, so that numbers are ordered as the ids are by
 // year and number, and advisories come first. It gives false for other ids.
-func CVENumber(id string) (uint64, bool) {
-	kind, rest := uint64(1), ""
-	year, num := "", ""
+func CVENumber(id string) (number uint64, ok bool) {
+	kind, year, rest := uint64(1), "", ""
 	switch {
-	case strings.HasPrefix(id, "CVE-"):
-		rest = id[4:]
-		var ok bool
-		if year, num, ok = strings.Cut(rest, "-"); !ok {
-			return 0, false
-		}
-	case strings.HasPrefix(id, "ADV") && len(id) > 5:
-		kind, year, num = 0, id[3:5], id[5:]
+	case len(id) > 9 && id[:4] == "CVE-" && id[8] == '-':
+		year, rest = id[4:8], id[9:]
+	case len(id) > 5 && id[:3] == "ADV":
+		kind, year, rest = 0, id[3:5], id[5:]
 	default:
 		return 0, false
 	}
-	y, err1 := strconv.ParseUint(year, 10, 14)
-	n, err2 := strconv.ParseUint(num, 10, 32)
-	v := kind<<46 | y<<32 | n
-	if err1 != nil || err2 != nil || CVEID(v) != id {
-		return 0, false
+	y, ok1 := decimal(year)
+	n, ok2 := decimal(rest)
+	ok = ok1 && ok2 && len(rest) <= 9
+	return ((kind<<yearBits|y)<<serialBits|n)<<digitBits | uint64(len(rest)), ok
+}
+
+// decimal reads digits that are not too many.
+func decimal(s string) (n uint64, ok bool) {
+	for i := range len(s) {
+		c := s[i] - '0'
+		if c > 9 {
+			return 0, false
+		}
+		n = n*10 + uint64(c)
 	}
-	return v, true
+	return n, true
 }
 
 // CVEID gives the id of a number.
 func CVEID(v uint64) string {
-	y, n := v>>32&(1<<14-1), v&(1<<32-1)
-	if v>>46 == 0 {
-		return fmt.Sprintf("ADV%02d%04d", y, n)
+	digits := int(v & (1<<digitBits - 1)) // #nosec G115 -- four bits
+	n := v >> digitBits & (1<<serialBits - 1)
+	y := v >> (digitBits + serialBits) & (1<<yearBits - 1)
+	if v>>(digitBits+serialBits+yearBits) == 0 {
+		return fmt.Sprintf("ADV%02d%0*d", y, digits, n)
 	}
-	return fmt.Sprintf("CVE-%04d-%04d", y, n)
+	return fmt.Sprintf("CVE-%04d-%0*d", y, digits, n)
 }
 
 const exploitedBit = 8 // beside the verdict, which is less

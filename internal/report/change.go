@@ -101,22 +101,7 @@ func (e *Earlier) differ(a *assess.Assessment, many bool) (*difference, error) {
 	} else {
 		say("%s", why)
 	}
-	if a.Identity.Release == nil {
-		say("which Windows this is: %s", a.Identity.Why)
-	}
-	if d.compared && a.AsOf < before.AsOf {
-		say("the earlier report is of a later day, %s", before.AsOf)
-	}
-	if a.Summary.SourceStale {
-		for _, s := range a.Sources {
-			if s.Stale && (s.ID == catalog.SourceUpdates || s.ID == catalog.SourceKEV) {
-				say("nothing is known after %s from %s", s.Last, s.Name)
-			}
-		}
-	}
-	if n := len(d.possible); n > 0 {
-		say("it cannot be told whether %s that came to be exploited since concern it", plural(n, "vulnerability"))
-	}
+	d.doubts(before)
 	return d, nil
 }
 
@@ -142,6 +127,37 @@ func (d *difference) possibly(before assess.Snapshot) {
 			d.possible = append(d.possible, Possible{f.CVE, date(f.KEVSince), f.Because.Text})
 		}
 	}
+}
+
+// doubts says what could not be decided.
+func (d *difference) doubts(before assess.Snapshot) {
+	a := d.now
+	say := func(format string, args ...any) { d.undecided = append(d.undecided, fmt.Sprintf(format, args...)) }
+	if a.Identity.Release == nil {
+		say("which Windows this is: %s", a.Identity.Why)
+	}
+	if d.compared && a.AsOf < before.AsOf {
+		say("the earlier report is of a later day, %s", before.AsOf)
+	}
+	if a.Summary.SourceStale {
+		for _, s := range a.Sources {
+			if s.Stale && (s.ID == catalog.SourceUpdates || s.ID == catalog.SourceKEV) {
+				say("nothing is known after %s from %s", s.Last, s.Name)
+			}
+		}
+	}
+	if n := len(d.possible); n > 0 {
+		say("it cannot be told whether %s that came to be exploited since concern it", plural(n, "vulnerability"))
+	}
+}
+
+// Compare says what is different since an earlier state, for those who keep states
+// themselves.
+func Compare(before assess.Snapshot, now *assess.Assessment) Change {
+	d := &difference{now: now, Change: assess.Diff(before, now), compared: true}
+	d.possibly(before)
+	d.doubts(before)
+	return d.document()
 }
 
 func (d *difference) level() assess.Level {

@@ -31,6 +31,8 @@ type changeRow struct {
 	ReleaseNow    string
 	LevelBefore   int
 	LevelNow      int
+	SupportBefore string
+	SupportNow    string
 	Headline      string
 	Body          []byte
 }
@@ -39,7 +41,7 @@ func changeRowOf(c *fleet.Change) (changeRow, error) {
 	r := changeRow{
 		HostID: c.Host, At: stamp(c.At), AsOf: int64(c.AsOf), Cause: c.Cause, UploadID: c.Upload, First: c.First,
 		New: c.New, Closed: c.Closed, Exploited: c.Exploited, BuildBefore: c.Build[0], BuildNow: c.Build[1],
-		ReleaseBefore: c.Release[0], ReleaseNow: c.Release[1], LevelBefore: int(c.Level[0]), LevelNow: int(c.Level[1]), Headline: c.Headline,
+		ReleaseBefore: c.Release[0], ReleaseNow: c.Release[1], LevelBefore: int(c.Level[0]), LevelNow: int(c.Level[1]), SupportBefore: string(c.Support[0]), SupportNow: string(c.Support[1]), Headline: c.Headline,
 	}
 	if c.Document != nil {
 		w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
@@ -57,6 +59,7 @@ func (r *changeRow) change() fleet.Change {
 		New: r.New, Closed: r.Closed, Exploited: r.Exploited, Build: [2]string{r.BuildBefore, r.BuildNow},
 		Release:  [2]string{r.ReleaseBefore, r.ReleaseNow},
 		Level:    [2]assess.Level{assess.Level(r.LevelBefore), assess.Level(r.LevelNow)}, // #nosec G115 -- stored from one
+		Support:  [2]assess.SupportState{assess.SupportState(r.SupportBefore), assess.SupportState(r.SupportNow)},
 		Headline: r.Headline,
 	}
 }

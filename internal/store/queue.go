@@ -86,9 +86,18 @@ type worker struct {
 	work fleet.Work
 }
 
-// Work does one job.
+// Work does one job. That the server stops is no fault of the job, and no attempt.
 func (w worker) Work(ctx context.Context, j *river.Job[job]) error {
-	return w.work.Do(ctx, j.Args.args)
+	err := w.work.Do(ctx, fleet.Task{Args: j.Args.args, Attempt: j.Attempt})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), context.Canceled) && errors.Is(err, context.Canceled):
+		return river.JobSnooze(0)
+	case w.work.Attempts > 0 && j.Attempt >= w.work.Attempts:
+		return river.JobCancel(err)
+	}
+	return err
 }
 
 // Timeout is that of the work; none if it has none.

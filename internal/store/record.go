@@ -45,6 +45,22 @@ func (d *DB) Candidates(ctx context.Context, id fleet.Identity) ([]fleet.Placing
 	return d.placings(ctx, rows)
 }
 
+// Placing gives one machine.
+func (d *DB) Placing(ctx context.Context, host int64) (fleet.Placing, error) {
+	var rows []hostRow
+	if err := d.read.NewSelect().Model(&rows).Where("id = ?", host).Scan(ctx); err != nil {
+		return fleet.Placing{}, err
+	}
+	list, err := d.placings(ctx, rows)
+	if err == nil && len(list) == 0 {
+		err = fleet.ErrNotFound
+	}
+	if err != nil {
+		return fleet.Placing{}, err
+	}
+	return list[0], nil
+}
+
 // Placings gives machines by id.
 func (d *DB) Placings(ctx context.Context, behind int64, n int) ([]fleet.Placing, error) {
 	var rows []hostRow
@@ -135,7 +151,7 @@ func (d *DB) Record(ctx context.Context, r fleet.Result) error {
 // uploadDone ends an upload. It comes first, so that of two that store the same one waits.
 func uploadDone(ctx context.Context, tx tx, r *fleet.Result) error {
 	state := fleet.UploadDone
-	if r.Error != "" {
+	if r.Machines == 0 {
 		state = fleet.UploadFailed
 	}
 	res, err := tx.NewUpdate().Model((*uploadRow)(nil)).
@@ -229,6 +245,11 @@ func addParts(ctx context.Context, tx tx, parts []fleet.Part, host int64) (first
 	for i := range parts {
 		p := &parts[i]
 		id := p.ID
+		if p.Renewed && id != 0 {
+			if _, err = tx.NewUpdate().Model((*sightingRow)(nil)).Set("body = ?", p.Body).Where("id = ?", id).Exec(ctx); err != nil {
+				return 0, err
+			}
+		}
 		if id == 0 {
 			if id, err = addPart(ctx, tx, p, host); err != nil {
 				return 0, err

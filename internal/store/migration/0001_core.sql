@@ -134,6 +134,8 @@ CREATE TABLE host_change (
 	release_now    ${TEXT} NOT NULL,
 	level_before   INTEGER NOT NULL,
 	level_now      INTEGER NOT NULL,
+	support_before ${TEXT} NOT NULL,
+	support_now    ${TEXT} NOT NULL,
 	headline       ${TEXT} NOT NULL,
 	body           ${BLOB} -- oldguard/change/1, packed
 );

@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
@@ -562,7 +561,7 @@ func jobs(t *testing.T, s Store) {
 			got <- r
 			return nil
 		}),
-		{Kind: "beat", Every: time.Hour, Do: func(context.Context, json.RawMessage) error { got <- "beat"; return nil }},
+		{Kind: "beat", Every: time.Hour, Do: func(context.Context, fleet.Task) error { got <- "beat"; return nil }},
 	}
 	stop, err := s.Work(ctx, works)
 	must(t, err)

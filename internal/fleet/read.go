@@ -1,0 +1,392 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/host"
+)
+
+const (
+	// readAttempts is how often an upload is tried. The last attempt only says so: what
+	// ended the program each time would end it again.
+	readAttempts = 8
+	// batch is how many machines of one upload are stored in one transaction.
+	batch = 32
+	// staleTries is how often something is tried that others change meanwhile.
+	staleTries = 20
+)
+
+// Works are the jobs of the fleet.
+func (s *Server) Works() []Work {
+	return []Work{
+		{
+			Kind: ReadUpload{}.Kind(), Doc: "reads an upload, and assesses the machines in it",
+			Do: s.readUpload, Attempts: readAttempts,
+		},
+		WorkOn("assesses all machines again, some at a time", s.reassess),
+		{
+			Kind: Daily{}.Kind(), Doc: "has all machines assessed again on a new day or by a new catalogue, and notes how the fleet stands",
+			Do: s.daily, Every: dailyEvery,
+		},
+	}
+}
+
+// readUpload reads an upload and stores what it says. What an attempt before this one
+// stored of it stands.
+func (s *Server) readUpload(ctx context.Context, task Task) error {
+	var job ReadUpload
+	if err := task.Unmarshal(&job); err != nil {
+		return err
+	}
+	u, err := s.Store.Upload(ctx, job.Upload)
+	if err != nil {
+		return fmt.Errorf("upload %d: %w", job.Upload, err)
+	}
+	if u.State != UploadReceived {
+		return nil
+	}
+	if task.Attempt >= readAttempts {
+		return s.fail(ctx, &u, fmt.Sprintf("the program was tried %d times on it and came to no end", task.Attempt-1))
+	}
+	known, err := s.Store.Sightings(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	done := map[int]bool{}
+	for _, k := range known {
+		done[k.Part] = true
+	}
+	b := reading{server: s, upload: &u}
+	part := -1
+	for h, err := range s.readNoting(ctx, &u, func(g []host.Gap) { b.gaps = append(b.gaps, g...) }) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return s.fail(ctx, &u, "its evidence is no longer there")
+		}
+		if err != nil {
+			return err
+		}
+		part++
+		b.machines++
+		if done[part] {
+			continue
+		}
+		if err := b.add(ctx, part, h); err != nil {
+			return err
+		}
+	}
+	if b.machines == 0 {
+		return s.fail(ctx, &u, b.trouble())
+	}
+	return b.flush(ctx, true)
+}
+
+func (s *Server) fail(ctx context.Context, u *Upload, why string) error {
+	s.Log.WarnContext(ctx, "an upload could not be read", slog.Int64("upload", u.ID))
+	return ignoring(s.Store.Record(ctx, Result{Upload: u.ID, Error: why, Now: s.Now()}), ErrStale)
+}
+
+// read yields the machines in an upload, in an order that is always the same. What is none,
+// files that nobody understood, is left out.
+func (s *Server) read(ctx context.Context, u *Upload) iter.Seq2[*host.Host, error] {
+	return s.readNoting(ctx, u, func([]host.Gap) {})
+}
+
+// readNoting is read, with the gaps of what was left out.
+func (s *Server) readNoting(ctx context.Context, u *Upload, unread func([]host.Gap)) iter.Seq2[*host.Host, error] {
+	return func(yield func(*host.Host, error) bool) {
+		f, err := s.evidence.open(u.Hash)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer func() { _ = f.Close() }() // it was only read
+		in := evidence.Input{Name: u.Name, File: io.NewSectionReader(f, 0, u.Size)}
+		for h, err := range evidence.Read(ctx, s.Readers, []evidence.Input{in}, evidence.Options{Workers: s.Workers}) {
+			if err == nil && len(h.Origins()) == 0 {
+				unread(h.Gaps)
+				continue
+			}
+			if !yield(h, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// reading is an upload that is being read.
+type reading struct {
+	server   *Server
+	upload   *Upload
+	machines int
+	gaps     []host.Gap
+	waiting  []found
+	keys     map[string]bool // of those that wait
+}
+
+// found is a machine in an upload that is not stored yet.
+type found struct {
+	part Part
+	host *host.Host
+	keys []string
+}
+
+// trouble says what in an upload could not be read.
+func (b *reading) trouble() string {
+	const most = 5
+	var list []string
+	for _, g := range b.gaps {
+		list = append(list, g.From.Input+": "+g.Why)
+	}
+	if n := len(list) - most; n > 0 {
+		list = append(list[:most], fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(list, "\n")
+}
+
+// add takes a machine, and stores those that wait if they are many, or if it may be one of
+// them: whose it is shows only when they are stored.
+func (b *reading) add(ctx context.Context, part int, h *host.Host) error {
+	f := found{host: h, part: b.server.partOf(h, b.upload, part)}
+	f.keys = keysOf(f.part.Identity, b.upload.Host)
+	if len(b.waiting) >= batch || slices.ContainsFunc(f.keys, func(k string) bool { return b.keys[k] }) {
+		if err := b.flush(ctx, false); err != nil {
+			return err
+		}
+	}
+	if b.keys == nil {
+		b.keys = map[string]bool{}
+	}
+	for _, k := range f.keys {
+		b.keys[k] = true
+	}
+	b.waiting = append(b.waiting, f)
+	return nil
+}
+
+// keysOf gives what two pieces of evidence have in common that may be of one machine.
+func keysOf(id Identity, stated int64) (keys []string) {
+	if id.MachineID != "" {
+		keys = append(keys, "id "+id.MachineID)
+	}
+	if k := id.Key(); k != "" {
+		keys = append(keys, "name "+k)
+	} else {
+		keys = append(keys, "nameless")
+	}
+	if stated != 0 {
+		keys = append(keys, fmt.Sprintf("host %d", stated))
+	}
+	return keys
+}
+
+// partOf describes what an upload says of a machine.
+func (s *Server) partOf(h *host.Host, u *Upload, n int) Part {
+	p := Part{Sighting: Sighting{
+		Upload: u.ID, Part: n, Seen: u.Received, Base: h.Build.Known(), Gaps: len(h.Gaps),
+		Identity: Identity{
+			Name: h.Name.Or(""), Domain: h.Domain.Or(""), ProductID: h.ProductID.Or(""), MachineID: strings.ToLower(h.MachineID.Or("")),
+		},
+	}}
+	var taken time.Time
+	for _, o := range h.Origins() {
+		if !slices.Contains(p.Readers, o.Reader) {
+			p.Readers = append(p.Readers, o.Reader)
+		}
+		// The clock of an old machine may be anything. What is to come was not seen.
+		if o.Taken.After(taken) && o.Taken.Before(u.Received.Add(24*time.Hour)) {
+			taken = o.Taken
+		}
+	}
+	if !taken.IsZero() {
+		p.Seen, p.Stated = taken, true
+	}
+	p.Body = s.pack.EncodeAll(h.Encode(), nil)
+	return p
+}
+
+// flush stores the machines that wait; the last time the upload is done with that.
+func (b *reading) flush(ctx context.Context, last bool) error {
+	if len(b.waiting) == 0 && !last {
+		return nil
+	}
+	s := b.server
+	var keys []string
+	for i := range b.waiting {
+		keys = append(keys, b.waiting[i].keys...)
+	}
+	defer s.places.lock(keys)()
+	for range staleTries {
+		r, err := s.result(ctx, b.upload, b.waiting)
+		if err != nil {
+			return err
+		}
+		if last {
+			r.Upload, r.Machines, r.Error = b.upload.ID, b.machines, b.trouble()
+		}
+		err = s.Store.Record(ctx, r)
+		if !errors.Is(err, ErrStale) {
+			if err == nil {
+				b.waiting, b.keys = nil, nil
+			}
+			return err
+		}
+		// Somebody else stored the upload, or changed one of the machines.
+		u, err := s.Store.Upload(ctx, b.upload.ID)
+		if err != nil || u.State != UploadReceived {
+			return err
+		}
+	}
+	return fmt.Errorf("upload %d: %w", b.upload.ID, ErrStale)
+}
+
+// result places and assesses machines, several at a time.
+func (s *Server) result(ctx context.Context, u *Upload, list []found) (Result, error) {
+	type outcome struct {
+		assessed *Assessed
+		unplaced *Unplaced
+		err      error
+	}
+	out := make([]outcome, len(list))
+	each(s.Workers, len(list), func(i int) {
+		o := &out[i]
+		o.assessed, o.unplaced, o.err = s.take(ctx, u, &list[i])
+	})
+	r := Result{Now: s.Now()}
+	for _, o := range out {
+		switch {
+		case o.err != nil:
+			return r, o.err
+		case o.unplaced != nil:
+			r.Unplaced = append(r.Unplaced, *o.unplaced)
+		default:
+			r.Assessed = append(r.Assessed, *o.assessed)
+		}
+	}
+	return r, nil
+}
+
+// each calls do for 0 to n-1, up to workers at a time.
+func each(workers, n int, do func(i int)) {
+	if n == 1 {
+		do(0)
+		return
+	}
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range min(workers, n) {
+		wg.Go(func() {
+			for i := range next {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+// take finds the machine that evidence is about, and assesses it.
+func (s *Server) take(ctx context.Context, u *Upload, f *found) (*Assessed, *Unplaced, error) {
+	p, err := s.whose(ctx, u, f.part.Identity)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.none {
+		return nil, &Unplaced{Part: f.part, Conflict: p.conflicts[0]}, nil
+	}
+	at := Placing{}
+	if p.at != nil {
+		at = *p.at
+	}
+	a, err := s.with(ctx, at, f.part, f.host)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.Conflicts = p.conflicts
+	return a, nil, nil
+}
+
+// whose finds the machine: the one the sender states, unless the evidence has another name.
+func (s *Server) whose(ctx context.Context, u *Upload, id Identity) (placement, error) {
+	if u.Host != 0 {
+		p, err := s.Store.Placing(ctx, u.Host)
+		if err == nil && (id.Key() == "" || p.Host.Key() == "" || id.Key() == p.Host.Key()) {
+			return placement{at: &p}, nil
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return placement{}, err
+		}
+	}
+	candidates, err := s.Store.Candidates(ctx, id)
+	return place(id, candidates), err
+}
+
+// with assesses a machine with new evidence.
+func (s *Server) with(ctx context.Context, at Placing, fresh Part, says *host.Host) (*Assessed, error) {
+	parts := append(slices.Clone(at.Parts), fresh)
+	for i := range parts {
+		parts[i].Current = false
+	}
+	merged := new(host.Host)
+	for _, i := range picture(parts) {
+		p := &parts[i]
+		p.Current = true
+		h := says
+		if i < len(at.Parts) {
+			var err error
+			if h, p.Renewed, err = s.says(ctx, p); err != nil {
+				return nil, err
+			}
+		}
+		merged.Merge(h)
+	}
+	kept := slices.DeleteFunc(parts, func(p Part) bool { return p.ID != 0 && !p.Current })
+	a := Assessed{Host: at.Host, Parts: kept}
+	identify(&a.Host.Identity, merged, fresh.Identity)
+	a.Host.LastSeen = latest(at.Host.LastSeen, fresh.Seen)
+	if a.Host.FirstSeen.IsZero() || fresh.Seen.Before(a.Host.FirstSeen) {
+		a.Host.FirstSeen = fresh.Seen
+	}
+	return &a, s.judge(ctx, &a, &at, merged, CauseEvidence, fresh.Upload)
+}
+
+// identify brings an identity up to date: what is known now stands, and what was known
+// stays.
+func identify(id *Identity, h *host.Host, fresh Identity) {
+	for _, f := range []struct {
+		to             *string
+		now, otherwise string
+	}{
+		{&id.Name, h.Name.Or(""), fresh.Name},
+		{&id.Domain, h.Domain.Or(""), fresh.Domain},
+		{&id.ProductID, h.ProductID.Or(""), fresh.ProductID},
+		{&id.MachineID, strings.ToLower(h.MachineID.Or("")), fresh.MachineID},
+	} {
+		switch {
+		case f.now != "":
+			*f.to = f.now
+		case *f.to == "":
+			*f.to = f.otherwise
+		}
+	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
