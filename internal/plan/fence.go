@@ -73,10 +73,11 @@ type flow struct {
 // Isolate plans how to fence a machine in, as of a day. It never fails: where the evidence
 // does not show whom the machine talks to, Why says so and there is no policy.
 func Isolate(h *host.Host, c *catalog.Catalog, o IsolateOptions, on time.Time) *Isolation {
-	a := assess.Assess(h, c, assess.Policy{OnlyOpen: true}, on)
+	a := assess.Assess(h, c, assess.Policy{}, on) // with what is fixed, which hardening asks about
 	x := fencer{
 		Isolation: &Isolation{
 			AsOf: a.AsOf, Host: h.Name.Or(""), Release: a.Identity.Release, Arch: h.Arch.Or(winver.ArchUnknown), Role: h.Role.Or(""),
+			Hardening: Harden(h, a),
 		},
 		host: h, options: o, own: map[netip.Addr]bool{}, names: map[netip.Addr]string{},
 		roles: map[netip.Addr]map[string]string{}, scanner: map[netip.Addr]int{}, rpc: map[[2]netip.Addr]bool{},
