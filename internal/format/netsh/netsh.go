@@ -137,7 +137,6 @@ func dashes(line string) bool {
 
 // field is a line "label: value", with the lines below that go on with the value.
 type field struct {
-	line         int
 	label, value string
 	more         []string
 }
@@ -163,6 +162,7 @@ func fieldOf(line string) (label, value string, ok bool) {
 // block is a rule: its name, and its fields.
 type block struct {
 	line   int
+	label  string
 	name   string
 	fields []field
 	tail   bool // something follows that is no field
@@ -184,7 +184,7 @@ func (p *parser) split() {
 		if !dashes(p.lines[i+1]) || dashes(p.lines[i]) {
 			continue
 		}
-		_, name, ok := fieldOf(p.lines[i])
+		label, name, ok := fieldOf(p.lines[i])
 		if !ok || name == "" {
 			p.heads = append(p.heads, i)
 			continue
@@ -193,14 +193,14 @@ func (p *parser) split() {
 			p.out.Cut = true
 			return
 		}
-		b := block{line: i, name: name}
+		b := block{line: i, label: label, name: name}
 		i += 2
 		for ; i < len(p.lines) && (i+1 >= len(p.lines) || !dashes(p.lines[i+1])); i++ {
 			line := p.lines[i]
 			label, value, ok := fieldOf(line)
 			switch n := len(b.fields); {
 			case ok:
-				b.fields = append(b.fields, field{line: i, label: label, value: value})
+				b.fields = append(b.fields, field{label: label, value: value})
 				b.tail = false
 			case strings.TrimSpace(line) == "" || n == 0:
 			case line[0] == ' ' || line[0] == '\t':
@@ -212,6 +212,9 @@ func (p *parser) split() {
 			}
 		}
 		i--
+		if n := len(b.fields); n > 0 && b.fields[n-1].label == b.label {
+			b.fields = b.fields[:n-1] // the name of another rule, before the text was cut
+		}
 		p.blocks = append(p.blocks, b)
 	}
 }
@@ -274,7 +277,8 @@ func (p *parser) protocolAt(b *block) int {
 		if p.proto != "" && f.label == p.proto {
 			return i
 		}
-		if p.proto == "" && f.value != "" && (f.value == b.fields[i-toLocal].value || f.value == b.fields[i-toRemote].value || anything(f.value) == Any) &&
+		n, err := strconv.ParseUint(f.value, 10, 8)
+		if p.proto == "" && f.value != "" && (err == nil && n > 0 || f.value == b.fields[i-toLocal].value || f.value == b.fields[i-toRemote].value || anything(f.value) == Any) &&
 			address(b.fields[i-toLocal].value) && (answers(b.fields[i-toEnabled].value) != Unknown || i == toEnabled) {
 			return i
 		}
@@ -374,8 +378,8 @@ func (r *Rule) profiles(f field) {
 	}
 }
 
-// list reads items joined by commas. If one is not understood, that is odd, and the others
-// are kept; a list of which none is understood would mean any, and is marked as odd for it.
+// list reads items joined by commas. If one is not understood the list is odd, and as good as
+// any: the others alone would be less than it says.
 func (r *Rule) list(f field, isAny func(string) bool, known func(string) bool) (out []string) {
 	bad := false
 	for item := range strings.SplitSeq(f.value, ",") {
@@ -394,6 +398,7 @@ func (r *Rule) list(f field, isAny func(string) bool, known func(string) bool) (
 	}
 	if bad {
 		r.odd(f.label, f.value)
+		return nil
 	}
 	return out
 }
@@ -464,7 +469,8 @@ func (r *Rule) protocol(f field, isAny func(string) bool) {
 		}
 		if len(cells) != 2 {
 			r.odd(f.label, line)
-			continue
+			r.ICMP = nil
+			return
 		}
 		typ, err := strconv.ParseUint(cells[0], 10, 8)
 		code, err2 := strconv.ParseUint(cells[1], 10, 8)
@@ -475,14 +481,15 @@ func (r *Rule) protocol(f field, isAny func(string) bool) {
 			return
 		case err != nil:
 			r.odd(f.label, line)
+			r.ICMP = nil
+			return
 		case err2 == nil:
 			r.ICMP = append(r.ICMP, ICMP{uint8(typ), int16(code)})
-		case isAny(cells[1]):
-			r.ICMP = append(r.ICMP, ICMP{uint8(typ), -1})
 		default:
-			// Any code is wider than one that is not understood.
+			if !isAny(cells[1]) { // any code is wider than one that is not understood
+				r.odd(f.label, line)
+			}
 			r.ICMP = append(r.ICMP, ICMP{uint8(typ), -1})
-			r.odd(f.label, line)
 		}
 	}
 }
