@@ -79,9 +79,11 @@ var questions = []struct {
 	{"licences", func(s seen) int { return s.list("licences", "licences_whole") }},
 	{"programs", func(s seen) int { return s.list("programs", "programs_whole") }},
 	{"services, firewall, shares", func(s seen) int {
-		return max(s.list("services", "services_whole"), min(s.has("settings"), tellsSome))
+		return max(s.list("services", "services_whole"), min(max(s.has("settings"), s.has("shares")), tellsSome))
 	}},
+	{"own addresses", func(s seen) int { return min(max(s.has("adapters"), s.has("addresses")), tellsSome) }},
 	{"connections", func(s seen) int { return min(s.has("traffic"), tellsSome) }},
+	{"ports, processes", func(s seen) int { return min(max(s.has("listeners"), s.has("processes")), tellsSome) }},
 	{"started", func(s seen) int { return s.has("booted") }},
 	{"errors", func(s seen) int { return min(s.has("errors"), tellsSome) }},
 }

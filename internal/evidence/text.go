@@ -261,20 +261,26 @@ func Lines(text string) []string {
 	lines := make([]string, 0, strings.Count(text, "\n")+1)
 	for text != "" {
 		var line string
-		i := strings.IndexAny(text, "\r\n\v\f")
-		if i < 0 {
-			line, text = text, ""
-		} else {
-			line, text = text[:i], text[i:]
-			cr := len(text) - len(strings.TrimLeft(text, "\r"))
-			text = text[cr:]
-			if text != "" && strings.IndexByte("\n\v\f", text[0]) >= 0 {
-				text = text[1:]
-			}
-		}
-		lines = append(lines, strings.TrimRightFunc(line, unicode.IsSpace))
+		line, text = NextLine(text)
+		lines = append(lines, line)
 	}
 	return lines
+}
+
+// NextLine takes the first line off a text that is not empty, as Lines does, for texts of
+// too many lines to keep them all.
+func NextLine(text string) (line, rest string) {
+	i := strings.IndexAny(text, "\r\n\v\f")
+	if i < 0 {
+		return strings.TrimRightFunc(text, unicode.IsSpace), ""
+	}
+	line, rest = text[:i], text[i:]
+	cr := len(rest) - len(strings.TrimLeft(rest, "\r"))
+	rest = rest[cr:]
+	if rest != "" && strings.IndexByte("\n\v\f", rest[0]) >= 0 {
+		rest = rest[1:]
+	}
+	return strings.TrimRightFunc(line, unicode.IsSpace), rest
 }
 
 // Ended reports whether the text ends with a line end, as every program's output does; if

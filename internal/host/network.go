@@ -141,7 +141,7 @@ type Watch struct {
 	// Kind is "capture", "netstat", "firewall-log" or "flow-records".
 	Kind        string
 	First, Last time.Time // zero where the source has no clock
-	Records     uint64    // packets, lines or flows that were read
+	Records     uint64    // packets, lines or flows that were read; of netstat, how often it was asked
 	// Skipped are records that could not be understood, were no IP, or were cut.
 	Skipped uint64
 	// Limits says, one sentence each, what the source could not see: a capture that was

@@ -53,10 +53,14 @@ const (
 
 // Service is a service.
 type Service struct {
-	Name    string // the short name, which no language changes
+	Name    string // the short name, which no language changes; empty in lists of Display alone
 	Display string // empty where it is only a reference to a text elsewhere
 	Start   Start
 	Image   string // the command that runs it
+	// Running tells whether it ran when the source was made; the registry, for one, does not
+	// show that.
+	Running Tri
+	PID     uint32 // of the process it runs in; 0 where not shown
 	From    Source
 }
 

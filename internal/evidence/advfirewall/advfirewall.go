@@ -20,6 +20,7 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/evidence/firewall"
 	"github.com/oldguard/oldguard/internal/format/netsh"
 	"github.com/oldguard/oldguard/internal/host"
@@ -57,6 +58,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	text, err := in.Text()
 	if err != nil {
 		return nil, err
+	}
+	if parts := console.Parts(in, text); parts != nil {
+		return parts, nil
 	}
 	out := understand(in, netsh.Parse(text))
 	if out.Empty() && len(out.Unread) == 0 {

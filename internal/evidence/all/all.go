@@ -13,13 +13,20 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence/fleet"
 	"github.com/oldguard/oldguard/internal/evidence/hive"
 	"github.com/oldguard/oldguard/internal/evidence/hotfix"
+	"github.com/oldguard/oldguard/internal/evidence/ipconfig"
 	"github.com/oldguard/oldguard/internal/evidence/kblist"
 	"github.com/oldguard/oldguard/internal/evidence/lansweeper"
+	"github.com/oldguard/oldguard/internal/evidence/nbtstat"
 	"github.com/oldguard/oldguard/internal/evidence/nessus"
+	"github.com/oldguard/oldguard/internal/evidence/netcmd"
+	"github.com/oldguard/oldguard/internal/evidence/netstat"
 	"github.com/oldguard/oldguard/internal/evidence/osquery"
 	"github.com/oldguard/oldguard/internal/evidence/regexport"
+	"github.com/oldguard/oldguard/internal/evidence/routeprint"
+	"github.com/oldguard/oldguard/internal/evidence/sc"
 	"github.com/oldguard/oldguard/internal/evidence/slmgr"
 	"github.com/oldguard/oldguard/internal/evidence/systeminfo"
+	"github.com/oldguard/oldguard/internal/evidence/tasklist"
 	"github.com/oldguard/oldguard/internal/evidence/ver"
 	"github.com/oldguard/oldguard/internal/evidence/wazuh"
 	"github.com/oldguard/oldguard/internal/evidence/winfolder"
@@ -37,7 +44,9 @@ import (
 // that others say; it is known by its first bytes and stands before all text, since any text may have
 // gone by in it. Then what the
 // machine says of itself through one program, then what an inventory keeps
-// of it at second hand. Those stand before the lists of updates, which state nothing but a
+// of it at second hand. What the machine's own programs say of its network and its services
+// disagrees with nothing that stands elsewhere; ipconfig leads there, since it alone names the
+// machine, and nbtstat is the last, since it knows the first fifteen letters of a name. Those stand before the lists of updates, which state nothing but a
 // name, since the updates in them would look like such a list. Last come those that say
 // little: a log, licences, whom it talks to, a bare version, and what a person wrote down.
 //
@@ -53,6 +62,13 @@ func Readers() []evidence.Reader {
 		regexport.Reader,
 		dism.Reader,
 		wmi.Reader,
+		ipconfig.Reader,
+		netstat.Reader,
+		tasklist.Reader,
+		routeprint.Reader,
+		sc.Reader,
+		netcmd.Reader,
+		nbtstat.Reader,
 		osquery.Reader,
 		fleet.Reader,
 		wazuh.Reader,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/oldguard/oldguard/internal/evidence"
 	"github.com/oldguard/oldguard/internal/evidence/cbs"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/winver"
 )
@@ -84,6 +85,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	text, err := in.Text()
 	if err != nil {
 		return nil, err
+	}
+	if parts := console.Parts(in, text); parts != nil {
+		return parts, nil
 	}
 	lines := evidence.Lines(text)
 	if !evidence.Ended(text) && len(lines) > 0 {

@@ -184,7 +184,11 @@ func viewMore(v map[string]any, h *host.Host) {
 	})
 	lines("services", len(h.Services), func(i int) []string {
 		s := h.Services[i]
-		return []string{s.Name, string(s.Start), s.Image, s.Display}
+		runs := map[host.Tri]string{host.Yes: "running", host.No: "not running"}[s.Running]
+		if s.PID != 0 {
+			runs += fmt.Sprint(" pid ", s.PID)
+		}
+		return []string{s.Name, string(s.Start), runs, s.Image, s.Display}
 	})
 	show(v, "services_whole", h.ServicesWhole)
 	lines("firewall_rules", len(h.FirewallRules), func(i int) []string {

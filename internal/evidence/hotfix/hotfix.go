@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/host"
 )
 
@@ -69,6 +70,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	text, err := in.Text()
 	if err != nil {
 		return nil, err
+	}
+	if parts := console.Parts(in, text); parts != nil {
+		return parts, nil
 	}
 	lines := evidence.Lines(text)
 	l := evidence.UpdateList{Node: "Source"}

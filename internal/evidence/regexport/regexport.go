@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/evidence/registry"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/winreg"
@@ -93,7 +94,13 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 		return nil, err
 	}
 	p := parser{machine: new(winreg.Memory)}
-	switch f := formOf(text); f {
+	f := formOf(text)
+	if f == query { // what the commands of a batch file printed
+		if parts := console.Parts(in, text); parts != nil {
+			return parts, nil
+		}
+	}
+	switch f {
 	case regedit4, regedit5:
 		p.reg(text, f == regedit4)
 	case query:

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/winver"
 )
@@ -46,6 +47,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	text, err := in.Text()
 	if err != nil {
 		return nil, err
+	}
+	if parts := console.Parts(in, text); parts != nil {
+		return parts, nil
 	}
 	records := parse(text)
 	switch len(records) {
@@ -99,6 +103,7 @@ func (r *reading) say() {
 	r.sayArch()
 	r.sayDomain()
 	r.sayUpdates()
+	r.sayAdapters()
 }
 
 func (r *reading) at(i int) (field, bool) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/winver"
 )
@@ -106,6 +107,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	text, err := in.Text()
 	if err != nil {
 		return nil, err
+	}
+	if parts := console.Parts(in, text); parts != nil {
+		return parts, nil
 	}
 	all := find(text)
 	if len(all) == 0 {

@@ -1,5 +1,5 @@
 // Package wmi reads instances of the WMI classes Win32_OperatingSystem,
-// Win32_ComputerSystem and Win32_Product, with Win32_QuickFixEngineering beside them, as
+// Win32_ComputerSystem, Win32_Product, Win32_Service and Win32_Process, with Win32_QuickFixEngineering beside them, as
 // JSON, CSV and lists of properties, from wmic and from PowerShell. The names of
 // properties are the same in every language.
 //
@@ -11,8 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/evidence/inventory"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/winver"
@@ -23,12 +25,12 @@ const readerName = "wmi"
 // Reader reads instances of WMI classes.
 var Reader = evidence.Reader{
 	Name: readerName,
-	Doc: `The WMI classes Win32_OperatingSystem, Win32_ComputerSystem and Win32_Product, as wmic prints them with /format:csv or
-/format:list, and as PowerShell's Get-WmiObject and Get-CimInstance give them through ConvertTo-Json, Export-Csv or Format-List.
+	Doc: `The WMI classes Win32_OperatingSystem, Win32_ComputerSystem, Win32_Product, Win32_Service and Win32_Process, as wmic
+prints them with /format:csv or /format:list, and as PowerShell's Get-WmiObject and Get-CimInstance give them through ConvertTo-Json, Export-Csv or Format-List.
 Obtain it with: wmic os get /format:csv > os.csv; wmic computersystem get /format:csv > computersystem.csv
 They prove product, version, service pack, name, domain and role, and when they were asked. Win32_Product names
 programs that Windows Installer installed, and only those; asking it makes Windows check each of them, which takes
-long and can start repairs.`,
+long and can start repairs. Win32_Service and Win32_Process name services and processes, and which service was in which.`,
 	Sniff: sniff,
 	Read:  read,
 }
@@ -41,6 +43,8 @@ const (
 	operatingSystem
 	computerSystem
 	product
+	service
+	process
 )
 
 // systemOnly are properties that Win32_OperatingSystem has and Win32_BIOS, which has a
@@ -66,6 +70,10 @@ func classOf(has func(...string) bool) class {
 		return computerSystem
 	case has("Name", "Version", "IdentifyingNumber"), has("Name", "Version", "Vendor"):
 		return product
+	case has("Name", "StartMode"), has("Name", "PathName", "State"):
+		return service
+	case has("Name", "ProcessId"):
+		return process
 	}
 	return other
 }
@@ -107,6 +115,7 @@ var fields = []string{
 	"Node", "CSName", "PSComputerName", "__SERVER", "SystemName", "Name", "DNSHostName", "Domain", "Workgroup", "DomainRole", "PartOfDomain", "SystemType",
 	"Caption", "Version", "BuildNumber", "CSDVersion", "ServicePackMajorVersion", "OSArchitecture", "ProductType", "OperatingSystemSKU",
 	"SystemDirectory", "TotalPhysicalMemory", "SerialNumber", "InstallDate", "LastBootUpTime", "LocalDateTime", "CurrentTimeZone", "IdentifyingNumber", "Vendor",
+	"DisplayName", "PathName", "ProcessId", "StartMode", "State", "ServiceType",
 	evidence.ColumnID, evidence.ColumnPack, evidence.ColumnOn,
 }
 
@@ -114,6 +123,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	text, err := in.Text()
 	if err != nil {
 		return nil, err
+	}
+	if parts := console.Parts(in, text); parts != nil {
+		return parts, nil
 	}
 	found, cut := parse(text, in, h)
 	var records []inventory.Record
@@ -127,6 +139,10 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 			return nil, errors.New(cut)
 		}
 		return nil, fmt.Errorf("%s has no instance of a WMI class that is known", in.Name)
+	}
+	if k := kindOf(records[len(records)-1]); cut != "" && (k == service || k == process) {
+		h.Gap(host.Gap{What: "entries", From: host.Source{Reader: readerName, Input: in.Name}, Why: cut + "; the last entry was left out, and what is behind it is missing"})
+		records = records[:len(records)-1]
 	}
 	nested, err := inventory.Split(in, records, cut != "", machineOf)
 	if nested != nil || err != nil {
@@ -154,6 +170,12 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 		case product:
 			h.Name.Say(inventory.Name(machineOf(r)), in.Rank, from)
 			inventory.SayProgram(h, r.Str("Name"), r.Str("Version"), r.Str("Vendor"), from)
+		case service:
+			sayService(r, h, from)
+		case process:
+			if pid, ok := r.Int("ProcessId"); ok && pid > 0 && len(h.Processes) < maxProcesses {
+				h.Processes = append(h.Processes, host.Process{PID: uint32(pid), Image: plain(r.Str("Name")), From: from}) //nolint:gosec // it is above 0
+			}
 		case other:
 		}
 	}
@@ -215,6 +237,46 @@ func machineOf(r inventory.Record) string {
 		name = r.First("DNSHostName", "Name")
 	}
 	return name
+}
+
+// Bounds of what is kept.
+const (
+	maxServices  = 20_000
+	maxProcesses = 50_000
+)
+
+// starts are the values of Win32_Service.StartMode, which no language changes, as those of State:
+// https://learn.microsoft.com/windows/win32/cimwin32prov/win32-service, read 2026-11-25.
+var starts = map[string]host.Start{
+	"boot": host.StartBoot, "system": host.StartSystem, "auto": host.StartAuto, "manual": host.StartManual, "disabled": host.StartDisabled,
+}
+
+func sayService(r inventory.Record, h *host.Host, from host.Source) {
+	s := host.Service{Name: plain(r.Str("Name")), Display: plain(r.Str("DisplayName")), Image: plain(r.Str("PathName")), Start: starts[strings.ToLower(r.Str("StartMode"))], From: from}
+	if s.Name == "" || len(h.Services) >= maxServices || strings.HasSuffix(r.Str("ServiceType"), "Driver") {
+		return
+	}
+	switch strings.ToLower(r.Str("State")) {
+	case "stopped":
+		s.Running = host.No
+	case "running", "paused", "start pending", "stop pending", "continue pending", "pause pending":
+		s.Running = host.Yes
+	}
+	if pid, ok := r.Int("ProcessId"); ok && pid > 0 {
+		s.PID = uint32(pid) //nolint:gosec // it is above 0
+	}
+	h.Services = append(h.Services, s)
+}
+
+// plain undoes what wmic does to a value in its lists, and drops characters that steer a
+// terminal.
+func plain(s string) string {
+	return strings.TrimSpace(strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return -1
+		}
+		return c
+	}, strings.ReplaceAll(s, "&amp;", "&")))
 }
 
 func saySystem(r inventory.Record, in evidence.Input, h *host.Host, from host.Source) {

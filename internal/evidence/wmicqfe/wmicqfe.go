@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/oldguard/oldguard/internal/evidence"
+	"github.com/oldguard/oldguard/internal/evidence/console"
 	"github.com/oldguard/oldguard/internal/host"
 )
 
@@ -73,6 +74,9 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	text, err := in.Text()
 	if err != nil {
 		return nil, err
+	}
+	if parts := console.Parts(in, text); parts != nil {
+		return parts, nil
 	}
 	lines := evidence.Lines(text)
 	l := evidence.UpdateList{Node: "Node", Usual: evidence.MonthFirst} // as the class has it in every language
