@@ -64,6 +64,9 @@ set "OG_CV=HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion"
 set "OG_POL=HKLM\SOFTWARE\Policies\Microsoft"
 set "OG_CCS=HKLM\SYSTEM\CurrentControlSet"
 
+rem --- Who is connected now; once more at the end.
+call :run netstat-first.txt "netstat -ano"
+
 rem --- What it is. Values of CurrentVersion one by one: the product key is among the others.
 call :run ver.txt "ver"
 call :run systeminfo.txt "systeminfo"
@@ -150,6 +153,7 @@ call :run netstat.txt "netstat -ano"
 call :run tasklist.txt "tasklist /svc"
 call :run ipconfig.txt "ipconfig /all"
 call :run route.txt "route print"
+call :run names.txt "nbtstat -c"
 >>"%OG_STATUS%" echo end
 
 rem --- Manifest and cabinet
