@@ -27,7 +27,7 @@ var beginning = regexp.MustCompile(`(?m)^[ \t]*\*(?:filter|nat|mangle|raw|securi
 // iptables-restore.
 func Sniff(text []byte) bool { return beginning.Match(text) }
 
-// Read reads the output of iptables-save, of ip6tables-save, or of both in one file, and the files
+// Read reads the output of iptables-save, of ip6tables-save, or of both in one file, and the scripts
 // that Write writes. A family that the text says nothing of is not known, and is unsure. It fails only
 // where the rules are too many to be held, or go round in circles.
 func Read(text string, v policy.View) (*policy.Policy, error) {
@@ -95,6 +95,9 @@ type section struct {
 }
 
 var (
+	// single is a line of a script that adds to the table filter. One with variables or more
+	// commands behind is none.
+	single    = regexp.MustCompile("(?:^|\\|\\| )(ip6?tables)(?: -w(?: \\d+)?)? (-[AINP] [^$`;|&<>]*)$")
 	generated = regexp.MustCompile(`\b(ip6tables|iptables)(?:-legacy|-nft)?-(?:save|restore)\b`)
 	six       = regexp.MustCompile(`(?i)\b(?:icmp6|ipv6-icmp|icmpv6-type)\b|[ \t][0-9a-f]{0,4}:[0-9a-f:]*:[0-9a-f.:]*(?:/\d+)?(?:[ \t]|$)`)
 	four      = regexp.MustCompile(`\b\d+\.\d+\.\d+\.\d+\b|--icmp-type|-p icmp\b`)
@@ -137,6 +140,9 @@ func (r *reader) sections(text string) (out []section) {
 			continue
 		case strings.HasPrefix(line, "-P ") || strings.HasPrefix(line, "-N ") || strings.HasPrefix(line, "-A "): // iptables -S
 			cur = &section{kind: "filter", first: n, lines: []string{line}}
+		case single.MatchString(line):
+			m := single.FindStringSubmatch(line)
+			out = append(out, section{kind: "filter", v4: m[1] == "iptables", first: n, lines: []string{m[2]}})
 		default:
 			if m := generated.FindAllStringSubmatch(line, -1); len(m) == 1 {
 				family = m[0][1]

@@ -58,9 +58,9 @@ func Write(w io.Writer, p *policy.Policy) error {
 		line("%s-restore --wait 10 --noflush <<'OLDGUARD'", cmd)
 		(&writer{w: b, p: p, v4: v4, name: name}).table()
 		line("OLDGUARD")
-		line("for chain in FORWARD INPUT OUTPUT; do")
-		line("\t%s -w 10 -C $chain -j %s 2>/dev/null || %[1]s -w 10 -I $chain 1 -j %[2]s", cmd, name)
-		line("done")
+		for _, chain := range []string{"FORWARD", "INPUT", "OUTPUT"} {
+			line("%s -w 10 -C %s -j %s 2>/dev/null || %[1]s -w 10 -I %[2]s 1 -j %[3]s", cmd, chain, name)
+		}
 	}
 	return b.Flush()
 }

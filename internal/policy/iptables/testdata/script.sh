@@ -57,9 +57,9 @@ iptables-restore --wait 10 --noflush <<'OLDGUARD'
 -A oldguard_fs01_from -j DROP
 COMMIT
 OLDGUARD
-for chain in FORWARD INPUT OUTPUT; do
-	iptables -w 10 -C $chain -j oldguard_fs01 2>/dev/null || iptables -w 10 -I $chain 1 -j oldguard_fs01
-done
+iptables -w 10 -C FORWARD -j oldguard_fs01 2>/dev/null || iptables -w 10 -I FORWARD 1 -j oldguard_fs01
+iptables -w 10 -C INPUT -j oldguard_fs01 2>/dev/null || iptables -w 10 -I INPUT 1 -j oldguard_fs01
+iptables -w 10 -C OUTPUT -j oldguard_fs01 2>/dev/null || iptables -w 10 -I OUTPUT 1 -j oldguard_fs01
 
 ip6tables-restore --wait 10 --noflush <<'OLDGUARD'
 *filter
@@ -107,6 +107,6 @@ ip6tables-restore --wait 10 --noflush <<'OLDGUARD'
 -A oldguard_fs01_from -j DROP
 COMMIT
 OLDGUARD
-for chain in FORWARD INPUT OUTPUT; do
-	ip6tables -w 10 -C $chain -j oldguard_fs01 2>/dev/null || ip6tables -w 10 -I $chain 1 -j oldguard_fs01
-done
+ip6tables -w 10 -C FORWARD -j oldguard_fs01 2>/dev/null || ip6tables -w 10 -I FORWARD 1 -j oldguard_fs01
+ip6tables -w 10 -C INPUT -j oldguard_fs01 2>/dev/null || ip6tables -w 10 -I INPUT 1 -j oldguard_fs01
+ip6tables -w 10 -C OUTPUT -j oldguard_fs01 2>/dev/null || ip6tables -w 10 -I OUTPUT 1 -j oldguard_fs01
