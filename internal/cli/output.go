@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"time"
 	"unicode"
@@ -126,7 +127,22 @@ func (m *meter) show(p evidence.Progress) {
 	if p.MachinesTotal > 0 {
 		text = fmt.Sprintf("machine %d of %d", p.Machines, p.MachinesTotal)
 	}
+	if p.Size > 0 {
+		text += fmt.Sprintf(": %d %% of %s, %d MiB", p.Done*100/p.Size, shortName(p.File), p.Size>>20)
+	}
 	_, _ = fmt.Fprintf(m.w, "\r\x1b[K%s", text)
+}
+
+// maxMeterName keeps the line of progress within a line.
+const maxMeterName = 36
+
+// shortName is the last part of a file's name, as it can be shown on a terminal.
+func shortName(name string) string {
+	r := []rune(visible(path.Base(strings.ReplaceAll(name, `\`, "/"))))
+	if len(r) > maxMeterName {
+		r = append(r[:maxMeterName-1], '…')
+	}
+	return strings.ReplaceAll(string(r), "\n", "\uFFFD")
 }
 
 // clear removes the line.

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/oldguard/oldguard/internal/host"
 )
@@ -26,15 +27,19 @@ type Options struct {
 	Workers int
 	// MaxFiles and MaxDepth bound the walk through a tree; 0 is a million and 32.
 	MaxFiles, MaxDepth int
-	// Progress, if not nil, is called after each file and after each machine, never
-	// twice at a time.
+	// Progress, if not nil, is called after each file and after each machine, and while a large
+	// file is read, from whatever goroutine reads it; but never twice at a time, and not after
+	// the end of Read.
 	Progress func(Progress)
 }
 
 // Progress says how far Read has come. Machines and its total are 0 until every file has
 // been looked at.
 type Progress struct {
-	File                    string // the last one done
+	File string // the last one done; with Size, one that is being read
+	// Done and Size are the bytes read and all bytes of a large file that is being read, else
+	// 0. What is read twice counts twice, but Done is never more than Size.
+	Done, Size              int64
 	Files, FilesTotal       int
 	Machines, MachinesTotal int
 }
@@ -69,12 +74,13 @@ func Read(parent context.Context, readers []Reader, inputs []Input, o Options) i
 	return func(yield func(*host.Host, error) bool) {
 		ctx, cancel := context.WithCancel(parent)
 		defer cancel()
-		d := driver{Options: o, readers: readers, all: readers}
+		d := driver{Options: o, readers: readers, all: readers, told: &told{tell: o.Progress}}
 		if err := d.choose(); err != nil {
 			yield(nil, err)
 			return
 		}
 		d.walk(ctx, inputs)
+		d.told.last.FilesTotal = len(d.files)
 		machines, kept := d.first(ctx)
 		done := Progress{Files: len(d.files), FilesTotal: len(d.files), MachinesTotal: len(machines)}
 		for i, h := range inOrder(ctx, d.Workers, len(machines), func(i int) *host.Host {
@@ -84,7 +90,7 @@ func Read(parent context.Context, readers []Reader, inputs []Input, o Options) i
 				break // what the last ones say may be half of it
 			}
 			done.Machines = i + 1
-			d.progress(done)
+			d.told.all(done)
 			if !yield(h, nil) {
 				return
 			}
@@ -104,6 +110,68 @@ type driver struct {
 	// a reader first asks for a file beside its own, since few do.
 	places   map[string]int
 	placeAll sync.Once
+	told     *told
+}
+
+// told tells progress, once at a time.
+type told struct {
+	tell func(Progress) // may be nil
+	mu   sync.Mutex
+	last Progress
+}
+
+// all says how far all files are.
+func (t *told) all(p Progress) {
+	if t.tell == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = p
+	t.tell(p)
+}
+
+// file says how far one of them is.
+func (t *told) file(name string, done, size int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.last
+	p.File, p.Done, p.Size = name, min(done, size), size
+	t.tell(p)
+}
+
+const (
+	// largeFile is the size from which a file has progress of its own: less is read in no time.
+	largeFile = 16 << 20
+	// stepSize is how much of it is read from one word to the next.
+	stepSize = 1 << 20
+)
+
+// counted tells how much of a large file was read.
+type counted struct {
+	r    io.ReaderAt
+	name string
+	size int64
+	done atomic.Int64
+	told *told
+}
+
+// ReadAt reads, and tells if that was another step.
+func (c *counted) ReadAt(b []byte, off int64) (int, error) {
+	n, err := c.r.ReadAt(b, off)
+	if done := c.done.Add(int64(n)); done/stepSize != (done-int64(n))/stepSize {
+		c.told.file(c.name, done, c.size)
+	}
+	return n, err
+}
+
+// counted gives in with its progress told, if it is large enough.
+func (t *told) counted(in Input) Input {
+	if t.tell != nil && in.File != nil && in.File.Size() >= largeFile {
+		size := in.File.Size()
+		in.File = io.NewSectionReader(&counted{r: in.File, name: in.Name, size: size, told: t}, 0, size)
+	}
+	return in
 }
 
 // file is a file to be read, or something that cannot be.
@@ -140,12 +208,6 @@ func (d *driver) choose() error {
 		names = append(names, r.Name)
 	}
 	return fmt.Errorf("there is no reader %q; there are %s", d.As, strings.Join(names, ", "))
-}
-
-func (d *driver) progress(p Progress) {
-	if d.Progress != nil {
-		d.Progress(p)
-	}
 }
 
 // walk lists the files, in the order of inputs and within a tree by name.
@@ -235,7 +297,7 @@ func (d *driver) first(ctx context.Context) (machines []*machine, kept map[int][
 		if s.hosts != nil {
 			kept[i] = s.hosts
 		}
-		d.progress(Progress{File: d.files[i].name, Files: i + 1, FilesTotal: len(d.files)})
+		d.told.all(Progress{File: d.files[i].name, Files: i + 1, FilesTotal: len(d.files)})
 	}
 	return group(items), kept
 }
@@ -282,7 +344,7 @@ func (d *driver) read(ctx context.Context, f file) []*host.Host {
 	}
 	hosts := []*host.Host(nil)
 	err := f.opened(func(name string) (file, bool) { return d.beside(f, name) }, func(in Input) {
-		hosts = d.descend(ctx, in, 0, nil)
+		hosts = d.descend(ctx, d.told.counted(in), 0, nil)
 	})
 	if err != nil {
 		return []*host.Host{unread(f.name, err.Error())}
@@ -322,9 +384,9 @@ func (d *driver) inTree(ctx context.Context, n Input, depth int) (hosts []*host.
 		p := path.Join(path.Dir(n.Path), name)
 		return file{name: name, tree: n.Tree, path: p}, fs.ValidPath(p)
 	}
-	every := driver{Options: d.Options, readers: d.all, all: d.all}
+	every := driver{Options: d.Options, readers: d.all, all: d.all, told: d.told}
 	err := file{name: n.Name, tree: n.Tree, path: n.Path}.opened(beside, func(in Input) {
-		hosts = every.descend(ctx, in, depth, nil)
+		hosts = every.descend(ctx, d.told.counted(in), depth, nil)
 	})
 	if err != nil {
 		return []*host.Host{unread(n.Name, err.Error())}

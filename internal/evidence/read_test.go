@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -318,6 +319,52 @@ func TestReadTellsProgress(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("progress (-want +got):\n%s", diff)
+	}
+}
+
+// bytewise reads a file to its end, a piece at a time.
+var bytewise = evidence.Reader{
+	Name:  "bytewise",
+	Sniff: func(evidence.Probe) bool { return true },
+	Read: func(_ context.Context, in evidence.Input, _ *host.Host) ([]evidence.Input, error) {
+		_, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{in.File}, make([]byte, 300<<10))
+		return nil, err
+	},
+}
+
+// TestReadTellsProgressOfLargeFiles: of a large file it is told how much of it was read, once
+// at a time whichever files are read, and nothing when all is read.
+func TestReadTellsProgressOfLargeFiles(t *testing.T) {
+	const size = 20 << 20
+	var inputs []evidence.Input
+	for i := range 4 {
+		inputs = append(inputs, evidence.Input{Name: fmt.Sprintf("%d.pcap", i), File: io.NewSectionReader(zeros{}, 0, size)})
+	}
+	inputs = append(inputs, evidence.TextInput("small.txt", "x"))
+	last, busy, over := map[string]int64{}, atomic.Bool{}, false
+	steps := 0
+	o := evidence.Options{Workers: 3, Progress: func(p evidence.Progress) {
+		if busy.Swap(true) || over {
+			t.Error("told twice at a time, or after the end")
+		}
+		defer busy.Store(false)
+		if p.Size == 0 {
+			return
+		}
+		steps++
+		if p.Size != size || p.Done <= last[p.File] || p.Done > size || p.FilesTotal != 5 {
+			t.Errorf("%+v after %d bytes", p, last[p.File])
+		}
+		last[p.File] = p.Done
+	}}
+	for _, err := range evidence.Read(context.Background(), []evidence.Reader{bytewise}, inputs, o) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	over = true
+	if steps < 4*18 || steps > 4*20 || len(last) != 4 || last["0.pcap"] < size-1<<20 {
+		t.Errorf("%d steps, the last ones %v", steps, last)
 	}
 }
 
