@@ -95,6 +95,10 @@ func formatHelp(list []report.Format) string {
 // two thirds of the time, ten thousand machines in some 150 MiB.
 const gcPercent = 400
 
+// memoryLimit is from where on the heap is collected whatever gcPercent says. What a large capture
+// leaves behind would else add up to twice what is needed.
+const memoryLimit = 150 << 20
+
 func (r *run) run(ctx context.Context, args []string) error {
 	if r.env.Getenv("GOGC") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
@@ -181,6 +185,9 @@ func (r *run) write(do func(io.Writer) error) error {
 func (r *run) hosts(ctx context.Context, inputs []evidence.Input) iter.Seq2[*host.Host, error] {
 	options := evidence.Options{As: r.as, Workers: r.jobs}
 	return func(yield func(*host.Host, error) bool) {
+		if r.env.Getenv("GOMEMLIMIT") == "" {
+			defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryLimit))
+		}
 		meter := newMeter(r.env, r.output == "" && r.options.Width > 0)
 		if meter != nil {
 			options.Progress = meter.show

@@ -95,7 +95,7 @@ const NoServicePack = -1
 func (h *Host) Gap(g Gap) { h.Gaps = append(h.Gaps, g) }
 
 // Merge adds everything o says to h. Claims keep their ranks, so the order of merging
-// does not decide between sources of different rank.
+// does not decide between sources of different rank. o must not be used afterwards: h takes over its traffic.
 func (h *Host) Merge(o *Host) {
 	h.Name.Merge(o.Name)
 	h.Domain.Merge(o.Domain)

@@ -124,14 +124,32 @@ func (t *Traffic) All() []Conversation {
 	return out
 }
 
-// Merge adds every sighting of o to t.
+// Merge adds every sighting of o to t, which takes over what o holds: o must not be used
+// afterwards. There may be hundreds of thousands, and a copy would cost as much again.
 func (t *Traffic) Merge(o Traffic) {
-	for k, seen := range o.talks {
-		for _, s := range seen {
-			t.Add(k, s)
+	t.Lost += o.Lost
+	switch {
+	case t.talks == nil:
+		t.talks = o.talks
+	case len(t.talks)+len(o.talks) > MaxTalks: // the same ones are left out each time
+		for _, c := range o.All() {
+			t.take(c.Talk, c.Seen)
+		}
+	default:
+		for k, seen := range o.talks {
+			t.take(k, seen)
 		}
 	}
-	t.Lost += o.Lost
+}
+
+func (t *Traffic) take(k Talk, seen []Sighting) {
+	if _, known := t.talks[k]; !known && len(t.talks) < MaxTalks {
+		t.talks[k] = seen
+		return
+	}
+	for _, s := range seen {
+		t.Add(k, s)
+	}
 }
 
 // Watch says how long and how a source looked at the network: what was not said while

@@ -272,6 +272,11 @@ func TestCounting(t *testing.T) {
 			"same_ports_again", new(tape).connect(c, s, 1).tcp(c, s, syn, 555).tcp(s, c, syn|ack, 1).tcp(c, s, ack, 556),
 			[]string{"192.0.2.20 > 192.0.2.11 6/445: 2 times, 11 packets"},
 		},
+		{"same_ports_and_number_again", new(tape).connect(c, s, 1).connect(c, s, 1), []string{"192.0.2.20 > 192.0.2.11 6/445: 2 times, 16 packets"}},
+		{
+			"again_after_a_reset", new(tape).tcp(c, s, syn, 7).tcp(s, c, syn|ack, 0).tcp(c, s, rst, 8).tcp(c, s, syn, 7).tcp(s, c, syn|ack, 0).tcp(c, s, ack, 8),
+			[]string{"192.0.2.20 > 192.0.2.11 6/445: 2 times, 6 packets"},
+		},
 		{"syn_repeated", new(tape).tcp(c, s, syn, 7).tcp(c, s, syn, 7).tcp(s, c, syn|ack, 1).tcp(s, c, syn|ack, 1).tcp(c, s, ack, 8), []string{"192.0.2.20 > 192.0.2.11 6/445: 1 times, 5 packets"}},
 		{"server_on_a_high_port", new(tape).connect(c, rpc, 1), []string{"192.0.2.20 > 192.0.2.11 6/49155: 1 times, 8 packets"}},
 		{"answer_alone_shows_who_began", new(tape).tcp(rpc, c, syn|ack, 1).tcp(rpc, c, ack, 2), []string{"192.0.2.20 > 192.0.2.11 6/49155: 1 times, 2 packets"}},

@@ -59,6 +59,9 @@ const (
 	refused                    // somebody said no
 	group                      // to many, so nobody answers
 	moved                      // its place in the table is another now
+	finA                       // of TCP: a has no more to send
+	finB                       // nor has b
+	closed                     // of TCP: it is over
 )
 
 // talk is what is added up of connections.
@@ -248,7 +251,9 @@ func (t *table) find(k tuple) *conn {
 	if len(t.young.conns) >= maxHalf {
 		for i := range t.old.conns {
 			if c := &t.old.conns[i]; c.state&moved == 0 {
-				t.early++
+				if !t.over(c) {
+					t.early++
+				}
 				t.done(c)
 			}
 		}
@@ -263,6 +268,17 @@ func (t *table) find(k tuple) *conn {
 	return &t.young.conns[len(t.young.conns)-1]
 }
 
+// over reports whether nothing more is to be expected of a connection.
+func (t *table) over(c *conn) bool {
+	switch {
+	case c.proto != packet.TCP:
+		return t.now-c.last > idle
+	case c.state&accepted == 0 && c.state&begun != 0:
+		return c.state&refused != 0 || t.now-c.last >= synWait
+	}
+	return c.state&closed != 0
+}
+
 // another reports whether a packet begins something new on a tuple that was used before.
 func (t *table) another(c *conn, p *packet.Packet, at int64, b bool) bool {
 	if p.Proto != packet.TCP {
@@ -271,8 +287,8 @@ func (t *table) another(c *conn, p *packet.Packet, at int64, b bool) bool {
 	if p.Flags&(packet.SYN|packet.ACK) != packet.SYN || p.Fragment == packet.Later {
 		return false
 	}
-	if c.state&begun == 0 {
-		return true // that one was running before
+	if c.state&begun == 0 || c.state&closed != 0 {
+		return true // that one was running before, or is over
 	}
 	if (c.state&byB != 0) != b {
 		return c.state&accepted != 0 // else both began at the same time
@@ -283,6 +299,16 @@ func (t *table) another(c *conn, p *packet.Packet, at int64, b bool) bool {
 // tcp follows who began a connection and what came of it.
 func (t *table) tcp(c *conn, p *packet.Packet, b bool) {
 	byClient := c.state&begun != 0 && (c.state&byB != 0) == b
+	switch {
+	case p.Flags&packet.FIN == 0:
+	case b:
+		c.state |= finB
+	default:
+		c.state |= finA
+	}
+	if c.state&(finA|finB) == finA|finB || p.Flags&packet.RST != 0 && (c.state&accepted != 0 || c.state&begun == 0) {
+		c.state |= closed
+	}
 	switch {
 	case p.Flags&packet.SYN != 0 && p.Flags&packet.ACK == 0:
 		if c.state&begun == 0 {
@@ -362,7 +388,7 @@ func (t *table) unreachable(p *packet.Packet) {
 	}
 }
 
-// finish adds up what is still followed.
+// finish adds up what is still followed, and gives back what is needed for following.
 func (t *table) finish() {
 	for _, h := range []*half{&t.old, &t.young} {
 		for i := range h.conns {
@@ -371,6 +397,7 @@ func (t *table) finish() {
 			}
 		}
 	}
+	*t = table{talks: t.talks, lost: t.lost, early: t.early, running: t.running, oneWay: t.oneWay, bothWays: t.bothWays}
 }
 
 // done adds up a connection that is over.
