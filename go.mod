@@ -16,7 +16,7 @@ require (
 	github.com/riverqueue/river/rivertype v0.49.0 // the states of jobs
 	github.com/rogpeppe/go-internal v1.16.0 // tests: transcripts of the command line (testscript)
 	github.com/spf13/cobra v1.10.2 // commands, flags, help, completion, man pages
-	github.com/spf13/pflag v1.0.9 // flags of commands, walked for the manual
+	github.com/spf13/pflag v1.0.10 // flags of commands, walked for the manual
 	github.com/ulikunitz/xz v0.5.17 // feeds come packed with xz: the standard library has none
 	github.com/uptrace/bun v1.3.0 // the same statements for SQLite and PostgreSQL
 	github.com/uptrace/bun/dialect/pgdialect v1.3.0 // its PostgreSQL
@@ -28,6 +28,8 @@ require (
 	golang.org/x/text v0.43.0 // code pages of old consoles
 	modernc.org/sqlite v1.62.0 // SQLite without cgo
 )
+
+require github.com/danielgtaylor/huma/v2 v2.37.2 // the HTTP API: checks, OpenAPI 3.1 and problem details from Go types
 
 require (
 	github.com/dustin/go-humanize v1.1.0 // indirect

@@ -157,6 +157,18 @@ const (
 	Bad             // something is affected or missing
 )
 
+// String gives clear, undecided or bad.
+func (l Level) String() string {
+	switch l {
+	case Clear:
+		return "clear"
+	case Bad:
+		return "bad"
+	case Undecided:
+	}
+	return "undecided"
+}
+
 // Level sums the assessment up.
 func (a *Assessment) Level() Level {
 	s := &a.Summary

@@ -102,6 +102,9 @@ func (s *Server) UseCatalog(ctx context.Context, c *catalog.Catalog) error {
 	return nil
 }
 
+// InUse gives the catalogue in use.
+func (s *Server) InUse() *catalog.Catalog { return s.current.Load().Catalog }
+
 // digest tells what judges by the same data in the same way.
 func digest(c *catalog.Catalog, program string) string {
 	h := sha256.New()

@@ -40,6 +40,7 @@ type HostQuery struct {
 	Support     []assess.SupportState
 	Levels      []assess.Level
 	Arches      []string
+	Build       uint32 // the third number, such as 6003; 0 is any
 	Roles       []string
 	Exploited   bool      // with an open vulnerability that is exploited
 	Ransomware  bool      // likewise by ransomware
@@ -80,6 +81,7 @@ type Overview struct {
 	ByRelease                              []Count // most first
 	BySite, ByOwner                        []Count
 	ByCriticality                          map[Criticality]int
+	ByBuild                                []Count // of Server 2008 SP2 and Vista SP2, which have two: "6002", "6003"
 	ByBehind                               []Count // "0", "1-3", "4-12", "13+", "unknown"
 	Exploited, Ransomware, Restart, Unseen int     // machines
 	Conflicts                              int

@@ -292,6 +292,9 @@ func (d *DB) hostsWhere(ctx context.Context, q *fleet.HostQuery) (func(*bun.Sele
 	in("release", len(q.Releases), bun.List(q.Releases))
 	in("site", len(q.Sites), bun.List(q.Sites))
 	in("owner", len(q.Owners), bun.List(q.Owners))
+	if q.Build != 0 { // the column is "6.0.6003.20705"
+		add("(h.build LIKE ? OR h.build LIKE ?)", fmt.Sprintf("%%.%%.%d", q.Build), fmt.Sprintf("%%.%%.%d.%%", q.Build))
+	}
 	in("arch", len(q.Arches), bun.List(q.Arches))
 	in("role", len(q.Roles), bun.List(q.Roles))
 	in("support", len(q.Support), bun.List(q.Support))
@@ -399,6 +402,13 @@ func (d *DB) Overview(ctx context.Context, unseen time.Time) (o fleet.Overview, 
 	o.ByRelease, o.BySite, o.ByOwner = most(release), most(site), most(owner)
 	for _, v := range []string{"0", "1-3", "4-12", "13+", "unknown"} {
 		o.ByBehind = append(o.ByBehind, fleet.Count{Value: v, Hosts: behind[v]})
+	}
+	for _, build := range []string{"6002", "6003"} {
+		n, err := d.read.NewSelect().Table("host").Where("NOT retired AND build LIKE ?", "6.0."+build+"%").Count(ctx)
+		if err != nil {
+			return o, err
+		}
+		o.ByBuild = append(o.ByBuild, fleet.Count{Value: build, Hosts: int(n)})
 	}
 	conflicts, err := d.read.NewSelect().Table("conflict").Where("resolved = 0").Count(ctx)
 	if err != nil {

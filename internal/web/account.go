@@ -9,8 +9,8 @@ import (
 	"github.com/oldguard/oldguard/internal/fleet/access"
 )
 
-// AccountRoutes are one's own account, and for administrators everybody's.
-func (s *Server) AccountRoutes() []Route {
+// accountRoutes are one's own account, and for administrators everybody's.
+func (s *Server) accountRoutes() []Route {
 	return []Route{
 		{"GET", "/account", access.See, false, "one's own account: password, sessions, tokens", s.accountPage},
 		{"POST", "/account/password", access.See, false, "change one's own password", s.changePassword},

@@ -71,7 +71,7 @@ const insecureUser = -1
 func (s *Server) settle(w http.ResponseWriter, r *http.Request, route *Route, v visit) bool {
 	api := strings.HasPrefix(r.URL.Path, "/api/")
 	switch {
-	case v.who.Token != 0 && !route.Token:
+	case v.who.Token != 0 && !route.Token && route.Needs != Open:
 		s.problem(w, r, http.StatusForbidden, "this is for browsers, not for tokens")
 	case route.Needs == Open:
 		return s.sameOrigin(w, r, v, route)
@@ -106,8 +106,13 @@ func (s *Server) sameOrigin(w http.ResponseWriter, r *http.Request, v visit, rou
 		return true
 	}
 	got := r.Header.Get(csrfHeader)
-	if got == "" {
-		got = r.FormValue(csrfField)
+	switch multipart := strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/"); {
+	case got != "":
+	case multipart: // it is not read here: it may be large
+		got = r.URL.Query().Get(csrfField)
+	default:
+		r.Body = http.MaxBytesReader(w, r.Body, maxBigForm)
+		got = r.PostFormValue(csrfField)
 	}
 	if v.session.CSRF == "" || subtle.ConstantTimeCompare([]byte(got), []byte(v.session.CSRF)) != 1 {
 		s.problem(w, r, http.StatusForbidden, "the page is out of date: load it again")

@@ -12,11 +12,14 @@ import (
 
 var passwordHint = fmt.Sprintf("At least %d characters: four words are easy to keep. No other rules.", access.MinPassword)
 
-// maxForm bounds a form without files.
-const maxForm = 64 << 10
+// maxForm bounds a form without files, maxBigForm one that may tick many machines.
+const (
+	maxForm    = 64 << 10
+	maxBigForm = 1 << 20
+)
 
-// LoginRoutes are the ways in and out.
-func (s *Server) LoginRoutes() []Route {
+// loginRoutes are the ways in and out.
+func (s *Server) loginRoutes() []Route {
 	return []Route{
 		{"GET", "/login", Open, false, "the login page", s.loginPage},
 		{"POST", "/login", Open, false, "log in with name and password", s.login},

@@ -2,8 +2,10 @@ package web
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -13,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/fleet/access"
 )
 
@@ -22,6 +27,8 @@ type Server struct {
 	Guard *access.Guard
 	Log   *slog.Logger
 	Now   func() time.Time
+	Fleet Fleet
+	Store fleet.Store
 	// Secure tells that browsers reach the server by HTTPS, here or at a proxy before it.
 	Secure bool
 	// Insecure lets everybody in as an administrator. It is for loopback only; whoever
@@ -37,16 +44,27 @@ type Server struct {
 	routes      map[string]*Route // by pattern
 }
 
+// Fleet is what the server asks of package fleet beyond what is stored.
+type Fleet interface {
+	// Receive, Assessment and Evidence are those of fleet.Server.
+	Receive(ctx context.Context, r io.Reader, m fleet.Meta) (u fleet.Upload, added bool, err error)
+	Assessment(ctx context.Context, id int64) (*assess.Assessment, fleet.Host, error)
+	Evidence(ctx context.Context, upload int64) (io.ReadSeekCloser, fleet.Upload, error)
+	// InUse is the catalogue in use.
+	InUse() *catalog.Catalog
+}
+
 // Handler makes the handler of all routes. It panics if two are the same: a test calls it.
-func (s *Server) Handler(routes ...[]Route) http.Handler {
+func (s *Server) Handler() http.Handler {
 	s.crossOrigin = http.NewCrossOriginProtection()
 	s.routes = map[string]*Route{}
 	mux := http.NewServeMux()
-	for _, r := range slices.Concat(routes...) {
+	for _, r := range s.newAPI(mux) {
 		s.routes[r.Pattern()] = &r
-		if r.Handle != nil { // those of the API bring their own
-			mux.HandleFunc(r.Pattern(), r.Handle)
-		}
+	}
+	for _, r := range slices.Concat(s.loginRoutes(), s.accountRoutes(), s.pageRoutes()) {
+		s.routes[r.Pattern()] = &r
+		mux.HandleFunc(r.Pattern(), r.Handle)
 	}
 	return s.around(mux)
 }

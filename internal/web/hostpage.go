@@ -1,0 +1,232 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/fleet"
+	"github.com/oldguard/oldguard/internal/fleet/access"
+	"github.com/oldguard/oldguard/internal/host"
+	"github.com/oldguard/oldguard/internal/plan"
+	"github.com/oldguard/oldguard/internal/report"
+)
+
+// hostData is what the page of a machine shows.
+type hostData struct {
+	fleet.Host
+	Doc       *report.Document
+	Identity  []fact
+	Open      []report.Finding // affected and unfixable, the worst first
+	Unknown   int
+	Missing   []report.Missing
+	Changes   []fleet.Change
+	Sightings []fleet.Sighting
+	Notes     []fleet.Note
+	Risks     []fleet.Risk
+	Conflicts []fleet.Conflict
+	Accepted  map[string]fleet.Risk // by CVE, those that count today
+	Patch     *plan.Patch
+	Migrate   *plan.Migration
+	Fence     *plan.Isolation
+	Formats   []report.Format
+	Today     catalog.Date
+	May       bool
+	All       bool // shows every finding
+}
+
+// fact is one thing that is known of a machine, and who says so.
+type fact struct {
+	Name, Value string
+	Disputed    bool
+	Sources     []string
+}
+
+// shownFindings is how many findings the page lists unless asked for all.
+const shownFindings = 40
+
+func (s *Server) hostPage(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.id(w, r)
+	if !ok {
+		return
+	}
+	ctx := r.Context()
+	a, _, err := s.Fleet.Assessment(ctx, id)
+	if err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	h, err := s.Store.Host(ctx, id)
+	if err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	today := catalog.DateOf(s.Now())
+	d := hostData{
+		Host: h, Doc: report.New(a, report.Open), Today: today, May: visitOf(ctx).who.May(access.Decide), Formats: report.Formats(),
+		All: on(r.URL.Query(), "all"), Accepted: map[string]fleet.Risk{},
+	}
+	var errs [5]error
+	d.Changes, errs[0] = s.Store.Changes(ctx, fleet.ChangeQuery{Host: id, Limit: 20})
+	d.Sightings, errs[1] = s.Store.HostSightings(ctx, id)
+	d.Notes, errs[2] = s.Store.Notes(ctx, id)
+	d.Risks, errs[3] = s.Store.Risks(ctx, id)
+	d.Conflicts, errs[4] = s.Store.Conflicts(ctx, id)
+	if err := errors.Join(errs[:]...); err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	for _, risk := range d.Risks {
+		if risk.CVE != "" && risk.Until >= today {
+			d.Accepted[risk.CVE] = risk
+		}
+	}
+	d.sort(a)
+	c := s.Fleet.InUse()
+	d.Patch = plan.PatchHost(a.Host, c, plan.Options{Entitlement: plan.Entitlement(h.Entitlement)}, a.AsOf.Time())
+	d.Migrate = plan.Migrate(a.Host, c, plan.MigrateOptions{}, a.AsOf.Time())
+	d.Fence = plan.Isolate(a.Host, c, plan.IsolateOptions{}, a.AsOf.Time())
+	f := s.frame(r, nameOf(h.Identity), "/hosts")
+	f.Foot = s.foot()
+	s.show(w, r, http.StatusOK, hostView(f, d))
+}
+
+// sort takes out of the document what the page shows first.
+func (d *hostData) sort(a *assess.Assessment) {
+	for _, f := range d.Doc.Findings {
+		if f.Verdict == assess.Affected || f.Verdict == assess.Unfixable {
+			d.Open = append(d.Open, f)
+		} else {
+			d.Unknown++
+		}
+	}
+	d.Missing = d.Doc.Updates.Missing
+	h := a.Host
+	d.Identity = []fact{
+		factOf("Release", d.Doc.Host.Release.Value, d.Doc.Host.Release.Disputed, d.Doc.Host.Release.Sources),
+		factOf("Product", d.Doc.Host.Product.Value, d.Doc.Host.Product.Disputed, d.Doc.Host.Product.Sources),
+		{Name: "Build", Value: a.Build.String(), Disputed: h.Build.Disputed(), Sources: who(h.Build.Claims())},
+		{Name: "Architecture", Value: a.Host.Arch.Or(0).String(), Disputed: h.Arch.Disputed(), Sources: who(h.Arch.Claims())},
+		factOf("Edition", d.Doc.Host.Edition.Value, d.Doc.Host.Edition.Disputed, d.Doc.Host.Edition.Sources),
+		factOf("Installation", d.Doc.Host.Installation.Value, d.Doc.Host.Installation.Disputed, d.Doc.Host.Installation.Sources),
+		factOf("Domain or workgroup", d.Doc.Host.Domain.Value, d.Doc.Host.Domain.Disputed, d.Doc.Host.Domain.Sources),
+		factOf("Role", d.Doc.Host.Role.Value, d.Doc.Host.Role.Disputed, d.Doc.Host.Role.Sources),
+		factOf("Language", d.Doc.Host.Language.Value, d.Doc.Host.Language.Disputed, d.Doc.Host.Language.Sources),
+		factOf("Product id", d.Doc.Host.ProductID.Value, d.Doc.Host.ProductID.Disputed, d.Doc.Host.ProductID.Sources),
+		factOf("Machine id", d.Doc.Host.MachineID.Value, d.Doc.Host.MachineID.Disputed, d.Doc.Host.MachineID.Sources),
+	}
+}
+
+func factOf(name string, v *string, disputed bool, claims []report.Claim[string]) fact {
+	f := fact{Name: name, Value: or(v), Disputed: disputed}
+	for _, c := range claims {
+		f.Sources = append(f.Sources, sourceWords(c.Value, c.Source))
+	}
+	return f
+}
+
+func who[T comparable](claims []host.Claim[T]) (out []string) {
+	for _, c := range claims {
+		out = append(out, sourceWords(fmt.Sprint(c.Value), report.Source{Reader: c.From.Reader, Input: c.From.Input, At: c.From.At}))
+	}
+	return out
+}
+
+func sourceWords(value string, s report.Source) string {
+	words := []string{s.Input, s.At, "(" + s.Reader + ")"}
+	return value + ": " + strings.Join(strings.Fields(strings.Join(words, " ")), " ")
+}
+
+// reasonsOf gives the sentences of reasons, each with where it rests on.
+func reasonsOf(list []report.Reason) (out []string) {
+	for _, r := range list {
+		var at []string
+		for i, s := range r.Sources {
+			if i == 3 {
+				at = append(at, fmt.Sprintf("and %d more", len(r.Sources)-3))
+				break
+			}
+			at = append(at, strings.TrimSpace(s.Input+" "+s.At))
+		}
+		text := r.Text
+		if len(at) > 0 {
+			text += " (" + strings.Join(at, "; ") + ")"
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func (s *Server) hostEdit(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.id(w, r)
+	if !ok || !s.form(w, r) {
+		return
+	}
+	if err := s.edit(r.Context(), []int64{id}, editForm(r.PostForm)); err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	redirect(w, r, fmt.Sprintf("/hosts/%d", id))
+}
+
+func (s *Server) hostNote(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.id(w, r)
+	if !ok || !s.form(w, r) {
+		return
+	}
+	v := visitOf(r.Context())
+	if text := strings.TrimSpace(r.PostFormValue("text")); text != "" {
+		if _, err := s.Store.AddNote(r.Context(), fleet.Note{Host: id, At: s.Now(), By: v.who.Name, Text: text}); err != nil {
+			s.missing(w, r, err)
+			return
+		}
+		if err := s.Guard.Did(r.Context(), v.who, v.address, "note", fmt.Sprintf("machine %d", id), ""); err != nil {
+			s.fault(w, r, err)
+			return
+		}
+	}
+	redirect(w, r, fmt.Sprintf("/hosts/%d#notes", id))
+}
+
+func (s *Server) hostRisk(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.id(w, r)
+	if !ok || !s.form(w, r) {
+		return
+	}
+	what := strings.TrimSpace(r.PostFormValue("what"))
+	risk := fleet.Risk{Host: id, Reason: strings.TrimSpace(r.PostFormValue("reason"))}
+	if _, isCVE := fleet.CVENumber(strings.ToUpper(what)); isCVE {
+		risk.CVE = strings.ToUpper(what)
+	} else {
+		risk.Kind = what
+	}
+	if risk.Reason == "" {
+		s.problem(w, r, http.StatusUnprocessableEntity, "a risk is accepted for a reason: write it down")
+		return
+	}
+	if _, err := s.accept(r.Context(), risk, r.PostFormValue("until")); err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	redirect(w, r, fmt.Sprintf("/hosts/%d#risks", id))
+}
+
+func (s *Server) riskEnd(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.id(w, r)
+	if !ok || !s.form(w, r) {
+		return
+	}
+	if err := s.Store.RemoveRisk(r.Context(), id); err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	v := visitOf(r.Context())
+	if err := s.Guard.Did(r.Context(), v.who, v.address, "risk-end", fmt.Sprint(id), ""); err != nil {
+		s.fault(w, r, err)
+		return
+	}
+	redirect(w, r, localPath(r.PostFormValue("back")))
+}
