@@ -641,6 +641,9 @@ func TestServices(t *testing.T) {
 			service(h, "RemoteRegistry", host.StartAuto)
 			h.Processes = append(h.Processes, host.Process{Image: "svchost.exe", Services: []string{"Dhcp"}, From: src})
 		}, "bad", "did not run"},
+		{"only_a_list_of_processes", "RemoteRegistry", func(h *host.Host) {
+			h.Processes = append(h.Processes, host.Process{Image: "svchost.exe", Services: []string{"RemoteRegistry"}, From: src})
+		}, "bad", "runs"},
 		{"sources_differ", "RemoteRegistry", func(h *host.Host) {
 			service(h, "RemoteRegistry", host.StartAuto)
 			service(h, "RemoteRegistry", host.StartDisabled)
@@ -703,11 +706,34 @@ func TestServices(t *testing.T) {
 			if c.State.String() != tt.want || !strings.Contains(c.Now, tt.now) {
 				t.Errorf("%s, %q; want %s, %q: %+v", c.State, c.Now, tt.want, tt.now, c.Because)
 			}
-			if c.State == ControlBad && (len(c.Set) != 2 || !strings.HasPrefix(c.Set[0], "sc.exe config "+tt.service+" start= disabled") || len(c.Undo) != 2) {
+			if c.State == ControlBad && (len(c.Set) != 2 || !strings.HasPrefix(c.Set[0], "sc.exe config "+tt.service+" start= disabled") || len(c.Undo) != 2 && c.UndoNote == "") {
 				t.Errorf("set by %q, undone by %q", c.Set, c.Undo)
 			}
 			if c.State == ControlUnknown && len(c.Tell) == 0 {
 				t.Error("nothing tells")
+			}
+		})
+	}
+}
+
+// TestWhereAServiceWaits: the list of open ports says more of a service that runs.
+func TestWhereAServiceWaits(t *testing.T) {
+	any4, loopback := netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("127.0.0.1")
+	for _, tt := range []struct {
+		name      string
+		listeners []host.Listener
+		want      string
+	}{
+		{"for_all", []host.Listener{{Proto: host.TCP, Addr: any4, Port: 21}, {Proto: host.TCP, Addr: loopback, Port: 21}}, "; it waits on tcp/21"},
+		{"for_itself", []host.Listener{{Proto: host.TCP, Addr: loopback, Port: 21}}, "for the machine itself only"},
+		{"not_open", []host.Listener{{Proto: host.UDP, Addr: any4, Port: 21}}, "none of its ports was open"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := hardening(t, "2008-sp2")
+			service(h, "ftpsvc", host.StartAuto)
+			h.Listeners = tt.listeners
+			if c := harden(t, h)["service-ftpsvc"]; !strings.Contains(c.Because[0].Text, tt.want) {
+				t.Errorf("%+v", c.Because)
 			}
 		})
 	}
@@ -885,6 +911,9 @@ func TestFirewallAndLogs(t *testing.T) {
 	}{
 		{"firewall_on", "fw-on", func(h *host.Host) { service(h, "MpsSvc", host.StartAuto) }, ControlGood},
 		{"service_unknown", "fw-on", func(*host.Host) {}, ControlUnknown},
+		{"service_runs", "fw-on", func(h *host.Host) {
+			h.Processes = append(h.Processes, host.Process{Services: []string{"MpsSvc"}, From: src})
+		}, ControlGood},
 		{"service_disabled", "fw-on", func(h *host.Host) { service(h, "MpsSvc", host.StartDisabled) }, ControlBad},
 		{"one_profile_off", "fw-on", func(h *host.Host) {
 			service(h, "MpsSvc", host.StartAuto)

@@ -337,8 +337,8 @@ func (x *hardener) running(name string) part {
 		return part{state: ControlBad, now: "service " + name + " is not there", because: []host.Reason{{Text: "the list of services is whole, and " + name + " is not in it", From: sourcesOf(x.ServicesWhole)}}}
 	case !s.found:
 		return part{because: []host.Reason{{Text: "no evidence shows whether the service " + name + " starts"}}}
-	case s.start == host.StartAuto:
-		return part{state: ControlGood, because: []host.Reason{{Text: "the service " + name + " starts with Windows", From: s.from}}}
+	case s.start == host.StartAuto, s.start == "":
+		return part{state: ControlGood, because: []host.Reason{{Text: "the service " + name + " " + s.how(), From: s.from}}}
 	case s.start == host.StartDisabled:
 		return part{
 			state: ControlBad, now: "service " + name + " is disabled", because: []host.Reason{{Text: "the service " + name + " is disabled: without it nothing of this counts", From: s.from}},
@@ -403,7 +403,7 @@ func (x *hardener) used(ports []string) use {
 		from = append(from, w.From)
 		longest = max(longest, w.Last.Sub(w.First))
 	}
-	return use{host.No, host.Reason{Text: "nobody was seen to use " + at + ", and " + watched(longest), From: firstOf(unique(from))}}
+	return use{host.No, host.Reason{Text: "nobody was seen to use " + at + "; the longest look took " + spanWords(longest), From: firstOf(unique(from))}}
 }
 
 // look goes through the traffic once: there may be very much of it.
@@ -434,19 +434,6 @@ func (x *hardener) look() {
 	}
 }
 
-// watched says how long the longest of the sources looked.
-func watched(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return "that for a moment only"
-	case d < 2*time.Hour:
-		return fmt.Sprintf("that for %d minutes only", d/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("that for %d hours only", d/time.Hour)
-	}
-	return fmt.Sprintf("that for %d days", d/(24*time.Hour))
-}
-
 // maxSources bounds how many sources a reason names; of a thousand clients the first few do.
 const maxSources = 5
 
@@ -462,8 +449,8 @@ func (x *hardener) needed(by []string) (host.Reason, bool) {
 				return host.Reason{Text: "the role " + name + " needs it", From: x.Roles.Sources(name)}, true
 			}
 		case "service":
-			if s := x.service(name); s.found && !s.disputed && s.start == host.StartAuto {
-				return host.Reason{Text: "the service " + s.name + " starts with Windows", From: s.from}, true
+			if s := x.service(name); s.found && !s.disputed && (s.start == host.StartAuto || s.running == host.Yes) {
+				return host.Reason{Text: "the service " + s.name + " " + s.how(), From: s.from}, true
 			}
 		case "setting":
 			if v, ok := x.Settings[name].Value(); ok && v != host.NotSet {
@@ -489,11 +476,19 @@ func (x *hardener) printers() (out []host.Source) {
 
 // starts is what sources say of one service.
 type starts struct {
-	name            string // as the machine writes it
-	start           host.Start
+	name            string     // as the machine writes it
+	start           host.Start // empty where only a list of processes shows it
 	from            []host.Source
 	found, disputed bool
 	running         host.Tri
+}
+
+// how says how a service runs that does.
+func (s *starts) how() string {
+	if s.start == host.StartAuto {
+		return "starts with Windows"
+	}
+	return "runs"
 }
 
 func (x *hardener) service(name string) (out starts) {
@@ -511,7 +506,7 @@ func (x *hardener) service(name string) (out starts) {
 			out.running = host.No // services are listed, so this one would be
 		}
 		if slices.ContainsFunc(p.Services, func(s string) bool { return strings.EqualFold(s, name) }) {
-			out.running = host.Yes
+			out.running, out.found = host.Yes, true
 			out.from = append(out.from, p.From)
 			break
 		}
@@ -547,14 +542,14 @@ func (x *hardener) unneeded(c *controlService, s starts) Hardening {
 	say := func(state ControlState, now string, because ...host.Reason) {
 		out.State, out.Now, out.Because = state, now, append(out.Because, because...)
 	}
-	now := "starts with Windows"
-	if s.start != host.StartAuto {
-		now = "starts on demand, and runs"
+	now := map[host.Start]string{host.StartAuto: "starts with Windows", host.StartManual: "starts on demand, and runs"}[s.start]
+	if now == "" {
+		now = "runs"
 	}
 	if s.running == host.No {
 		now += ", but did not run when the processes were listed"
 	}
-	how := host.Reason{Text: c.name + " " + now, From: s.from}
+	how := host.Reason{Text: c.name + " " + now + x.waiting(c.ports), From: s.from}
 	switch {
 	case s.disputed:
 		out.Tell = []string{"sc.exe qc " + c.name}
@@ -572,12 +567,43 @@ func (x *hardener) unneeded(c *controlService, s starts) Hardening {
 	case ControlBad:
 		mode := map[host.Start]string{host.StartAuto: "auto", host.StartManual: "demand"}[s.start]
 		out.Set = []string{"sc.exe config " + c.name + " start= disabled", "sc.exe stop " + c.name}
-		out.Undo = []string{"sc.exe config " + c.name + " start= " + cmp.Or(mode, "demand"), "sc.exe start " + c.name}
+		out.Undo = []string{"sc.exe config " + c.name + " start= " + mode, "sc.exe start " + c.name}
+		if mode == "" {
+			out.Undo = nil
+			out.UndoNote = "Note how it starts before, to put it back: sc.exe qc " + c.name
+		}
 	case ControlUnknown:
 		out.Tell = []string{"sc.exe queryex " + c.name, "netstat -ano"}
 	case ControlGood, ControlNotAvailable, ControlNotConcerned, ControlExternal:
 	}
 	return out
+}
+
+// waiting says on which of its ports a service waits, where a source lists them.
+func (x *hardener) waiting(ports []string) string {
+	if len(ports) == 0 || len(x.Listeners) == 0 {
+		return ""
+	}
+	var on []string
+	others := false
+	for _, l := range x.Listeners {
+		port := map[host.IPProto]string{host.TCP: "tcp", host.UDP: "udp"}[l.Proto] + "/" + strconv.Itoa(int(l.Port))
+		if !slices.Contains(ports, port) {
+			continue
+		}
+		others = others || !l.Addr.IsLoopback()
+		if !slices.Contains(on, port) {
+			on = append(on, port)
+		}
+	}
+	slices.Sort(on)
+	switch {
+	case len(on) == 0:
+		return "; none of its ports was open when they were listed"
+	case !others:
+		return "; it waits on " + strings.Join(on, ", ") + ", for the machine itself only"
+	}
+	return "; it waits on " + strings.Join(on, ", ")
 }
 
 // judgeNeed says whether something seen needs a service that runs.
@@ -641,7 +667,7 @@ func (x *hardener) summary(services []Hardening) part {
 func (x *hardener) spooler() part {
 	const name = "Spooler"
 	s := x.service(name)
-	start := map[host.Start]string{host.StartAuto: "starts with Windows", host.StartManual: "starts on demand"}[s.start]
+	start := map[host.Start]string{host.StartAuto: "starts with Windows", host.StartManual: "starts on demand", "": "runs"}[s.start]
 	switch {
 	case s.disputed:
 		return part{now: "the evidence contradicts itself", because: []host.Reason{{Text: "sources differ about when " + name + " starts", From: s.from}}}
