@@ -332,9 +332,8 @@ func (x *fencer) why() string {
 	return ""
 }
 
-// manyControls is how many unknown controls are better answered by one collection than one by
-// one.
-const manyControls = 5
+// manySettings is how many settings are better shown by one collection than one by one.
+const manySettings = 5
 
 // ask says what was not known, and what one has to know beside the rules.
 func (x *fencer) ask(on time.Time) {
@@ -368,15 +367,9 @@ func (x *fencer) ask(on time.Time) {
 	if len(x.host.Listeners) == 0 {
 		ask("what it offers and nobody used", "no source lists the ports on which it waits", "netstat -ano > netstat.txt & tasklist /svc > tasklist.txt")
 	}
-	unknown := 0
-	for i := range x.Hardening {
-		if x.Hardening[i].State == ControlUnknown {
-			unknown++
-		}
-	}
-	if unknown >= manyControls {
-		ask("how the machine is set", "no evidence shows how several of the controls stand",
-			"oldguard collect --script -o oldguard-collect.cmd, run on the machine as administrator: it answers nearly all of them at once")
+	if unseenSettings(x.host) >= manySettings {
+		ask("how the machine is set", "no evidence shows several of its settings",
+			"oldguard collect --script -o oldguard-collect.cmd, run on the machine as administrator: it shows nearly all of them at once")
 	}
 	if len(x.options.Roles["jump"]) == 0 {
 		ask("the jump host", "without one nobody may manage the machine over the network: only at its console", "--jump ADDRESS")

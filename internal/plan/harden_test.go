@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/collect/script"
 	"github.com/oldguard/oldguard/internal/evidence/registry"
 	"github.com/oldguard/oldguard/internal/golden"
 	"github.com/oldguard/oldguard/internal/host"
@@ -220,6 +221,32 @@ func TestSettingsAreRead(t *testing.T) {
 		}
 		if v.policy != "" && h.Settings[v.policy].Or("") != host.NotSet {
 			t.Errorf("the reader does not know %s", v.policy)
+		}
+	}
+}
+
+// TestTheCollectorAsksForAll: what a control looks at is what the collector brings.
+func TestTheCollectorAsksForAll(t *testing.T) {
+	vars := strings.NewReplacer("%OG_CCS%", `HKLM\SYSTEM\CurrentControlSet`, "%OG_NT%", `HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion`,
+		"%OG_CV%", `HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion`, "%OG_POL%", `HKLM\SOFTWARE\Policies\Microsoft`)
+	values, exported := map[string]bool{}, []string{}
+	line := regexp.MustCompile(`^call :(values|export|ifthere) \S+ "?([^"]+?)"?( [\w ]+)?$`)
+	for l := range strings.SplitSeq(string(script.CMD), "\r\n") {
+		m := line.FindStringSubmatch(vars.Replace(l))
+		switch {
+		case m == nil:
+		case m[1] == "values":
+			for name := range strings.FieldsSeq(m[3]) {
+				values[m[2]+`\`+name] = true
+			}
+		default:
+			exported = append(exported, m[2])
+		}
+	}
+	for i := range controlValues() {
+		v := &controlValues()[i]
+		if !values[v.key+`\`+v.name] && !slices.ContainsFunc(exported, func(k string) bool { return v.key == k || strings.HasPrefix(v.key, k+`\`) }) {
+			t.Errorf(`the collector does not ask for %s\%s`, v.key, v.name)
 		}
 	}
 }

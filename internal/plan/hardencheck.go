@@ -56,6 +56,20 @@ func (x *hardener) values(id string) (out []part) {
 	return out
 }
 
+// unseenSettings counts the settings that some control asks for and no evidence shows.
+func unseenSettings(h *host.Host) int {
+	unseen := map[string]bool{}
+	for i := range controlValues() {
+		v := &controlValues()[i]
+		for _, name := range []string{v.setting, v.policy} {
+			if name != "" && !h.Settings[name].Known() {
+				unseen[name] = true
+			}
+		}
+	}
+	return len(unseen)
+}
+
 // value looks at one value.
 func (x *hardener) value(v *controlValue) part {
 	local := x.Settings[v.setting]

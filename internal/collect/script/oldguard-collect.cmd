@@ -124,6 +124,8 @@ call :values settings.txt "%OG_CCS%\Services\Tcpip6\Parameters" DisabledComponen
 call :values settings.txt "%OG_CV%\Policies\System" EnableLUA LocalAccountTokenFilterPolicy
 call :values settings.txt "%OG_CV%\Policies\System\CredSSP\Parameters" AllowEncryptionOracle
 call :values settings.txt "%OG_CV%\Policies\Explorer" NoDriveTypeAutoRun
+rem Only whether somebody is logged on by itself; the password lies beside it and stays here.
+call :values settings.txt "%OG_NT%\Winlogon" AutoAdminLogon
 call :values settings.txt HKLM\SOFTWARE\Microsoft\Rpc\Internet Ports
 call :values settings.txt "%OG_POL%\Windows NT\Terminal Services" fDenyTSConnections UserAuthentication SecurityLayer MinEncryptionLevel
 call :values settings.txt "%OG_POL%\Windows NT\DNSClient" EnableMulticast

@@ -114,12 +114,17 @@ func TestChangesNothing(t *testing.T) {
 }
 
 // secret are values that must not leave the machine, whole keys with them.
-var secret = []string{"DigitalProductId", "DefaultPassword", `\Winlogon`, `CurrentVersion" /s`, "ValidCommunities", "ProfileList", "/dlv all /", `call :export currentversion`}
+var secret = []string{"DigitalProductId", "DefaultPassword", `CurrentVersion" /s`, "ValidCommunities", "ProfileList", "/dlv all /", `call :export currentversion`}
 
 func TestTakesNoSecrets(t *testing.T) {
 	for _, s := range secret {
 		if bytes.Contains(script.CMD, []byte(s)) {
 			t.Errorf("it takes %s", s)
+		}
+	}
+	for _, line := range lines() {
+		if strings.Contains(line, `\Winlogon`) && line != `call :values settings.txt "%OG_NT%\Winlogon" AutoAdminLogon` {
+			t.Errorf("the password for automatic logon is there: %s", line)
 		}
 	}
 }
