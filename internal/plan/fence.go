@@ -352,6 +352,7 @@ func (x *fencer) peers() {
 			x.known(f.peer, p.Peer, "it calls the machine on "+p.Name)
 		}
 	}
+	defer x.behindControllers()
 	for role, list := range x.options.Roles {
 		for _, p := range list {
 			if p.IsSingleIP() {
@@ -365,6 +366,18 @@ func (x *fencer) peers() {
 					x.known(f.peer, role, "the owner says so of "+p.String())
 				}
 			}
+		}
+	}
+}
+
+// behindControllers takes the high ports of domain controllers for RPC: the mapper is asked
+// once and for a moment, which a list of connections does not show.
+func (x *fencer) behindControllers() {
+	for i := range x.flows {
+		f := &x.flows[i]
+		if f.dir == policy.Out && f.Proto == host.TCP && f.protocol == nil && x.is(f.peer, "domain-controller") &&
+			slices.ContainsFunc(x.dynamicPorts(f), func(p policy.Ports) bool { return p.Has(f.Port) }) {
+			f.dynamic = true
 		}
 	}
 }
@@ -485,7 +498,7 @@ func (x *fencer) dependency(f *flow, rule *fenceRule, once, guessed bool) Depend
 	case f.dynamic:
 		d.Ports = x.dynamicPorts(f)
 		d.Service, d.Name = "rpc-dynamic", "RPC, dynamic ports"
-		d.Because = append(d.Because, host.Reason{Text: "the same two talked to the mapper on port 135, which hands these ports out anew after each start"})
+		d.Because = append(d.Because, host.Reason{Text: "behind the mapper on port 135, which hands these ports out anew after each start: the same two talked to it, or the peer is a domain controller"})
 	case d.Proto.HasPorts():
 		d.Ports = []policy.Ports{{From: f.Port, To: f.Port}}
 		d.Service, d.Name = nameOf(d.Proto, f.Port, f.protocol)

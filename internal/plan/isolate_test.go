@@ -187,6 +187,22 @@ func TestOwnAddressFromTraffic(t *testing.T) {
 	}
 }
 
+// TestPortsOfControllersAreRPC: a list of connections shows the port behind the mapper, and not the
+// moment in which the mapper was asked.
+func TestPortsOfControllersAreRPC(t *testing.T) {
+	h := fenced(t)
+	h.Traffic = host.Traffic{}
+	talked(h, "10.1.0.10", "10.1.0.5", host.TCP, 389, 4, 0)
+	talked(h, "10.1.0.10", "10.1.0.5", host.TCP, 49158, 4, 0)
+	talked(h, "10.1.0.10", "10.1.0.6", host.TCP, 49158, 4, 0)
+	got := strings.Join(decided(isolated(t, h, plan.IsolateOptions{})), "\n")
+	for _, want := range []string{"allow out-rpc-dynamic seen: 10.1.0.5", "allow out-tcp-49158 seen: 10.1.0.6"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
 func TestScannerIsCut(t *testing.T) {
 	h := fenced(t)
 	for port := range uint16(100) {
