@@ -35,7 +35,7 @@ var tsharkFields = []string{
 
 // tsharkFlows are the conversations of a file by what tshark makes of each packet: its
 // addresses, lengths and flags, and its numbers of streams for what is one connection. A SYN, or else the answer
-// to one, tells the client; of UDP the first packet.
+// to one, tells the client, else the higher port; of UDP the first packet.
 func tsharkFlows(t *testing.T, file string) []string {
 	t.Helper()
 	args := []string{"-n", "-r", file, "-T", "fields", "-E", "occurrence=f", "-E", "separator=|", "-o", "ip.defragment:FALSE"}
@@ -63,11 +63,13 @@ func tsharkFlows(t *testing.T, file string) []string {
 			continue
 		}
 		var stream, client, server, port string
+		set := func(flag string) bool { return v["tcp.flags."+flag] == "1" || v["tcp.flags."+flag] == "True" }
 		client, server = src, dst
 		switch proto {
 		case "6":
 			stream, port = "tcp "+v["tcp.stream"], v["tcp.dstport"]
-			if v["tcp.flags.ack"] != "0" && v["tcp.flags.ack"] != "False" { // of a first packet: the answer to a SYN
+			running := !set("syn") && number(t, v["tcp.srcport"]) < number(t, v["tcp.dstport"])
+			if set("syn") && set("ack") || running { // as a first packet
 				client, server, port = dst, src, v["tcp.srcport"]
 			}
 		case "17":
@@ -97,7 +99,6 @@ func tsharkFlows(t *testing.T, file string) []string {
 		if proto != "6" {
 			continue
 		}
-		set := func(flag string) bool { s := v["tcp.flags."+flag]; return s == "1" || s == "True" }
 		fromServer := !strings.HasPrefix(key, src+" >") || src == dst && v["tcp.srcport"] == key[strings.LastIndex(key, "/")+1:]
 		switch {
 		case set("reset") && fromServer && states[stream] != "open":
