@@ -38,7 +38,7 @@ func newRoot(e Env) *cobra.Command {
 wmic qfe, registry exports and hives, logs, or the lists of an inventory, and says what the
 machine is, how it stands to support, what it lacks of what Microsoft has published, and
 what cannot be known from this evidence. What Microsoft has published is built in; nothing
-is sent anywhere.
+is sent anywhere, but by push to a server that you name.
 
 ` + statusHelp(),
 		Example: `  oldguard assess fs01.txt fs01-qfe.csv
@@ -52,6 +52,6 @@ is sent anywhere.
 	root.SetIn(e.Stdin)
 	root.SetOut(e.Stdout)
 	root.SetErr(e.Stderr)
-	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newPlan(e), newVerify(e), newCatalog(e), newCollect(e), newVersion(e), newDocs())
+	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newPlan(e), newVerify(e), newCatalog(e), newCollect(e), newServe(e), newPush(e), newVersion(e), newDocs())
 	return root
 }

@@ -50,7 +50,7 @@ func TestFigures(t *testing.T) {
 	if os.Getenv("OLDGUARD_BIG") != "" {
 		machines, limit = 10_000, fleetTime
 	}
-	dir := fleet(t, machines)
+	dir := wholeFleet(t, machines)
 	for _, f := range []struct {
 		format string
 		lines  int // of each machine, at least
@@ -89,7 +89,7 @@ func measure(t *testing.T, exe string, out io.Writer, args ...string) (time.Dura
 }
 
 // fleet makes a folder with the systeminfo of n machines, which differ in name.
-func fleet(t *testing.T, n int) string {
+func wholeFleet(t *testing.T, n int) string {
 	t.Helper()
 	text, err := os.ReadFile("../../examples/fs01/systeminfo.txt")
 	if err != nil {

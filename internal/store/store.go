@@ -235,3 +235,6 @@ func one(err error) error {
 	}
 	return err
 }
+
+// Ping reports whether the database answers.
+func (d *DB) Ping(ctx context.Context) error { return d.read.PingContext(ctx) }

@@ -28,6 +28,7 @@ func (s *Server) loginRoutes() []Route {
 		{"POST", "/logout", Open, false, "end the session", s.logout},
 		{"GET", "/setup", Open, false, "the form for the first administrator, from the link of the first start", s.setupPage},
 		{"POST", "/setup", Open, false, "make the first administrator", s.setup},
+		{"GET", "/healthz", Open, true, "whether the server works, for whoever watches it", s.health},
 		{"GET", "/static/{name}", Open, false, "styles, scripts and pictures of pages", s.staticFile},
 	}
 }
@@ -140,4 +141,18 @@ func sentence(s string) string {
 		return ""
 	}
 	return string(append([]byte{s[0] &^ 0x20}, s[1:]...)) + "." // errors begin with a lower-case letter
+}
+
+// health says whether the server works: "ok", or 503.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if s.Ready != nil {
+		if err := s.Ready(r.Context()); err != nil {
+			s.Log.ErrorContext(r.Context(), "not ready", errorAttr(err))
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte("{\"status\":\"the database does not answer\"}\n")) // who asked may be gone
+			return
+		}
+	}
+	_, _ = w.Write([]byte("{\"status\":\"ok\"}\n")) // who asked may be gone
 }

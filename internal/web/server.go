@@ -36,6 +36,8 @@ type Server struct {
 	Insecure bool
 	// Proxies are the networks of proxies whose word about the other side counts.
 	Proxies []netip.Prefix
+	// Ready reports whether the server can do its work; nil is always.
+	Ready func(ctx context.Context) error
 	// Authority lets people in too; nil for none.
 	Authority *Authority
 
