@@ -33,6 +33,11 @@ type section struct {
 // the text is the output of one command.
 func Parts(in evidence.Input, text string) []evidence.Input {
 	sections := split(text)
+	for i, s := range sections {
+		if s.kind != nil && s.kind.holds != nil && !s.kind.holds(text[s.start:s.end]) {
+			sections[i].kind = nil
+		}
+	}
 	kinds := map[string]bool{}
 	for _, s := range sections {
 		if s.kind != nil && !s.kind.weak {
@@ -52,6 +57,7 @@ func Parts(in evidence.Input, text string) []evidence.Input {
 		if s.kind == nil && !readable[name] || s.kind != nil && s.kind.unread {
 			continue
 		}
+		name = strings.ReplaceAll(name, " ", "-")
 		if count[name]++; count[name] > 1 {
 			name += "-" + strconv.Itoa(count[name])
 		}
@@ -64,7 +70,7 @@ func Parts(in evidence.Input, text string) []evidence.Input {
 // print, such as cd and dir, is left out.
 var readable = map[string]bool{
 	"cscript": true, "dism": true, "get-ciminstance": true, "get-computerinfo": true, "get-hotfix": true, "get-nettcpconnection": true,
-	"get-windowspackage": true, "get-wmiobject": true, "netsh": true, "powershell": true, "slmgr": true, "systeminfo": true, "wmic": true,
+	"get-windowspackage": true, "get-wmiobject": true, "net start": true, "netsh": true, "powershell": true, "slmgr": true, "systeminfo": true, "wmic": true,
 }
 
 // clocks are commands whose output says when the next one ran.
@@ -146,13 +152,17 @@ func kindOf(line, before string) *shape {
 }
 
 // program is the name of the program in a command: netstat of C:\Windows\System32\NETSTAT.EXE -ano.
+// That of net has what is asked with it.
 func program(command string) string {
-	word, _, _ := strings.Cut(command, " ")
+	word, rest, _ := strings.Cut(command, " ")
 	word = strings.Trim(word, `"'@(`)
 	word = word[strings.LastIndexByte(word, '\\')+1:]
 	word = strings.ToLower(word)
 	for _, ext := range []string{".exe", ".com", ".vbs"} {
 		word = strings.TrimSuffix(word, ext)
+	}
+	if asked := strings.Fields(rest); word == "net" && len(asked) > 0 {
+		word += " " + strings.ToLower(asked[0])
 	}
 	return word
 }

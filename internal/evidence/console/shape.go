@@ -21,6 +21,9 @@ type shape struct {
 	// weak is a kind that others print too, and that does not make a text one of several
 	// outputs.
 	weak bool
+	// holds tells whether what was printed is indeed of this kind, where several commands rule
+	// off their lists alike; nil if a line is enough.
+	holds func(text string) bool
 	// unread is a kind that no reader reads, and that is known to end the one before it.
 	unread bool
 }
@@ -33,7 +36,7 @@ var shapes = []shape{
 	{name: "tasklist", is: isTask, back: taskHead},
 	{name: "sc", is: isServiceType, back: adjacent(2)},
 	{name: "firewall", is: func(line, before string) bool { return isRule(line) && strings.Contains(before, ":") }, back: adjacent(1)},
-	{name: "netcmd", is: func(line, before string) bool { return isRule(line) && before == "" }, back: titled(1)},
+	{name: "netcmd", is: func(line, before string) bool { return isRule(line) && before == "" }, back: titled(1), holds: isShares},
 	{name: "nbtstat", is: isNetBIOS, back: adjacent(1)},
 	{name: "systeminfo", is: isVersion, back: adjacent(2)},
 	{name: "wmic", is: isProperty},
@@ -183,6 +186,12 @@ func taskHead(above []string) int {
 func isServiceType(line, _ string) bool {
 	return strings.HasPrefix(line, "  ") && strings.IndexByte(line, ':') > 0 && typeLine.MatchString(line)
 }
+
+// shareRow is a row of net share, or of net session, which begins with the client's name.
+var shareRow = regexp.MustCompile(`(?m)^(?:.{12} [A-Za-z]:\\|\S{1,12}\$ {13}|\\\\\S)`)
+
+// isShares knows net share and net session among what net prints.
+func isShares(text string) bool { return shareRow.MatchString(text) }
 
 // isNetBIOS knows the head of each of nbtstat's tables, which names the address asked.
 func isNetBIOS(line, _ string) bool {

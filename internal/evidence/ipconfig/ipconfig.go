@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -109,7 +110,7 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 				h.Name.Say(name, in.Rank, from(f.line))
 			}
 		case adapter:
-			if a, ok := b.adapter(cut && i == len(blocks)-1); ok {
+			if a, ok := b.adapter(i == len(blocks)-1); ok {
 				a.From = from(b.line)
 				h.Adapters = append(h.Adapters, a)
 			}
@@ -232,8 +233,9 @@ func address(s string) (a netip.Addr, stated, ok bool) {
 	return a.WithZone(""), stated, true
 }
 
-// adapter says what the fields mean. With cut, the last one may lack what tells that.
-func (b block) adapter(cut bool) (a host.Adapter, ok bool) {
+// adapter says what the fields mean. Of the last adapter of a text, which may have been cut
+// between two lines, a last field that may as well be an address of its own is left out.
+func (b block) adapter(last bool) (a host.Adapter, ok bool) {
 	a.Name = connection(b.heading)
 	var gateway *field
 	var maybe []string // an address that is the machine's own if another one follows
@@ -261,7 +263,9 @@ func (b block) adapter(cut bool) (a host.Adapter, ok bool) {
 		default:
 			a.Addresses = append(a.Addresses, maybe...)
 			gateway, maybe = &b.fields[i], addresses(f.values)
-			if cut && i == len(b.fields)-1 {
+			masked := func(s string) bool { return strings.Contains(s, "/") }
+			is4 := func(s string) bool { return !strings.Contains(s, ":") }
+			if last && i == len(b.fields)-1 && len(f.values) > 0 && (!slices.ContainsFunc(a.Addresses, masked) || !slices.ContainsFunc(maybe, is4)) {
 				gateway = nil
 			}
 		}

@@ -210,6 +210,9 @@ func (b block) service() (s host.Service, ok bool) {
 		}
 		return ""
 	}
+	if len(b.fields) <= atExit && !b.isQuery() {
+		return s, true // cut before what tells one from the other
+	}
 	if b.isQuery() {
 		switch n, err := strconv.ParseUint(word(at(atState)), 10, 8); {
 		case err != nil || n == 0 || n > lastState:
