@@ -248,7 +248,7 @@ func (r *reader) limits(meta pcap.Meta) (out []string) {
 		out = append(out, fmt.Sprintf("More than %d connections ran at the same time: some may be counted twice, and not every unanswered one counts as refused.", 2*maxHalf))
 	}
 	say(r.table.lost, "connection was left out, since there are too many different ones.", "connections were left out, since there are too many different ones.")
-	say(r.names.lost, "name was left out, since there are too many.", "names were left out, since there are too many.")
+	say(r.names.lost+meta.NamesLost, "name was left out, since there are too many.", "names were left out, since there are too many.")
 	return out
 }
 

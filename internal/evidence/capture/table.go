@@ -62,6 +62,7 @@ const (
 	finA                       // of TCP: a has no more to send
 	finB                       // nor has b
 	closed                     // of TCP: it is over
+	placed                     // it has its place among the talks
 )
 
 // talk is what is added up of connections.
@@ -337,10 +338,9 @@ func (t *table) tcp(c *conn, p *packet.Packet, b bool) {
 		}
 	case c.state&begun != 0:
 		c.state |= accepted
-		if c.packets == 3 { // it takes its place now: it may last long, and there may be none at its end
-			if byB, sure := t.whose(c); sure {
-				t.place(c, c.talk(byB, sure), true)
-			}
+		if c.packets > 2 && c.state&placed == 0 { // now: it may last long, and there may be no room at its end
+			c.state |= placed
+			t.place(c, c.talk(c.state&byB != 0, true), true)
 		}
 	}
 }

@@ -64,11 +64,12 @@ type Meta struct {
 	// Lost is how many packets the capturing program says it missed; LostTold whether it says.
 	Lost     uint64
 	LostTold bool
-	// Filters are those the capturing program was given.
+	// Filters are those the capturing program was given, each once.
 	Filters []string
 	// LocalTime tells that times are those of a clock on a wall, in UTC fields.
 	LocalTime bool
 	Names     []Name
+	NamesLost uint64 // how many more names the file has than are kept
 }
 
 // ErrCut ends a file that stops in the middle of a record. What came before it was read.

@@ -253,9 +253,28 @@ func TestPlausible(t *testing.T) {
 		f.Interface(1, 0)
 	}
 	f.Packet(pcaptest.Packet{At: start, Data: []byte{1}, Interface: 2500}, 1e6)
+	names := map[netip.Addr]string{}
+	for i := range 10_007 {
+		names[netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})] = "n.example.com"
+	}
+	for len(names) > 0 { // a block holds 64 KiB of them
+		some := map[netip.Addr]string{}
+		for addr, name := range names {
+			if some[addr] = name; len(some) == 2000 {
+				break
+			}
+		}
+		for addr := range some {
+			delete(names, addr)
+		}
+		f.Names(some)
+	}
 	big := make([]byte, 1<<20)
 	f.Packet(pcaptest.Packet{At: start, Data: big}, 1e6).Packet(pcaptest.Packet{At: start, Data: []byte{2}}, 1e6)
-	got, _, err := read(f.Bytes())
+	got, meta, err := read(f.Bytes())
+	if len(meta.Names) != 10_000 || meta.NamesLost != 7 {
+		t.Errorf("%d names, and %d more", len(meta.Names), meta.NamesLost)
+	}
 	want := []string{"no time link -1: 1 of 1, 01", "2026-11-02T08:15:30.123Z link 1: 65536 of 1048576, 00000000", "2026-11-02T08:15:30.123Z link 1: 1 of 1, 02"}
 	if diff := cmp.Diff(want, got); diff != "" || !errors.Is(err, io.EOF) {
 		t.Errorf("ended with %v (-want +got):\n%s", err, diff)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 )
 
 // section is what holds within one section of a pcapng file.
@@ -241,7 +242,7 @@ func (r *Reader) addInterface(body []byte) bool {
 		case code == optOffset && len(v) == 8:
 			i.offset = int64(r.order.Uint64(v)) // #nosec G115 -- it is signed
 		case code == optFilter && len(v) > 1 && v[0] == 0: // as text; 1 is the compiled filter
-			if f := words(v[1:]); f != "" && len(r.meta.Filters) < maxFilters {
+			if f := words(v[1:]); f != "" && len(r.meta.Filters) < maxFilters && !slices.Contains(r.meta.Filters, f) {
 				r.meta.Filters = append(r.meta.Filters, f)
 			}
 		}
@@ -302,7 +303,11 @@ func (r *Reader) names(body []byte) {
 			continue
 		}
 		addr, _ := netip.AddrFromSlice(v[:size])
-		if name := words(v[size:]); name != "" && len(r.meta.Names) < maxNames {
+		switch name := words(v[size:]); {
+		case name == "":
+		case len(r.meta.Names) >= maxNames:
+			r.meta.NamesLost++
+		default:
 			r.meta.Names = append(r.meta.Names, Name{addr, name})
 		}
 	}
