@@ -364,6 +364,12 @@ func (x *fencer) ask(on time.Time) {
 	if len(x.Own) == 0 {
 		ask("the machine's addresses", "no source states them", "ipconfig /all, or --address")
 	}
+	for _, a := range x.Own {
+		if a.Bits <= 0 && !slices.ContainsFunc(x.inside, func(p netip.Prefix) bool { return p.Contains(a.Addr) }) {
+			ask("which networks are inside", fmt.Sprintf("%s is no private address and no source tells its network: its neighbours count as the internet and are cut", a.Addr), "ipconfig /all, or --inside NETWORK")
+			break
+		}
+	}
 	if len(x.host.Listeners) == 0 {
 		ask("what it offers and nobody used", "no source lists the ports on which it waits", "netstat -ano > netstat.txt & tasklist /svc > tasklist.txt")
 	}
@@ -399,7 +405,7 @@ func (x *fencer) ask(on time.Time) {
 // cautions says what follows from the flows.
 func (x *fencer) cautions(note func(string, ...any)) {
 	if x.Foreign > 0 && len(x.flows) > 0 {
-		note("%d conversations in the evidence are of other machines and were left out.", x.Foreign)
+		note("Conversations in the evidence that are of other machines, and were left out: %d.", x.Foreign)
 	}
 	if n := x.host.Traffic.Lost; n > 0 {
 		note("%d sightings were left out: the evidence holds more conversations than are kept (%d). What is missing among them is cut.", n, host.MaxTalks)

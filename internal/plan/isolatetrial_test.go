@@ -2,13 +2,16 @@ package plan_test
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/plan"
 	"github.com/oldguard/oldguard/internal/policy"
+	"github.com/oldguard/oldguard/winver"
 )
 
 // TestTry: what a plan decided is what its policy does, and where it does not, that is said.
@@ -61,5 +64,27 @@ func TestTry(t *testing.T) {
 	hand.Policy = nil
 	if diff := cmp.Diff(plan.Trial{}, hand.Try(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("without a policy (-want +got):\n%s", diff)
+	}
+}
+
+// TestPublicAddress: a machine at an address that is not private, whose network no source tells,
+// loses all its neighbours, so that the plan asks for it.
+func TestPublicAddress(t *testing.T) {
+	const question = "which networks are inside"
+	h := machine(release(t, "windows-server-2008-sp2"), winver.AMD64)
+	h.Addresses = []host.Address{{Addr: addr("192.0.2.10"), Bits: -1}}
+	talked(h, "192.0.2.51", "192.0.2.10", host.TCP, 445, 40, 0)
+	asked := func(o plan.IsolateOptions) bool {
+		return slices.ContainsFunc(isolated(t, h, o).Questions, func(q plan.Question) bool { return q.What == question })
+	}
+	if !asked(plan.IsolateOptions{}) {
+		t.Error("the plan does not ask for the network")
+	}
+	if asked(plan.IsolateOptions{Inside: []netip.Prefix{prefix("192.0.2.0/24")}}) {
+		t.Error("the plan asks for a network that the owner named")
+	}
+	h.Addresses[0].Bits = 24
+	if asked(plan.IsolateOptions{}) {
+		t.Error("the plan asks for a network that a source tells")
 	}
 }

@@ -529,15 +529,24 @@ var watchWords = map[string]string{"capture": "packets", "netstat": "lists of co
 
 // lasting says a time in the largest unit that fits.
 func lasting(d time.Duration) string {
+	round := func(unit time.Duration, word string) string { return plural(int(d.Round(unit)/unit), word) }
 	switch {
 	case d < 2*time.Minute:
-		return plural(int(d.Seconds()), "second")
+		return round(time.Second, "second")
 	case d < 2*time.Hour:
-		return plural(int(d.Minutes()), "minute")
+		return round(time.Minute, "minute")
 	case d < 48*time.Hour:
-		return plural(int(d.Hours()), "hour")
+		return round(time.Hour, "hour")
 	}
-	return plural(int(d.Hours()/24), "day")
+	return round(24*time.Hour, "day")
+}
+
+// Asks says what is open, in short; empty where nothing is.
+func (h *IsolationHost) Asks() string {
+	if len(h.Questions) == 0 {
+		return ""
+	}
+	return "The evidence leaves open: " + strings.Join(each(h.Questions, func(q IsolationQuestion) string { return q.What }), "; ") + "."
 }
 
 // Tried says what came of putting what was seen to the rules, and what cannot be tried.

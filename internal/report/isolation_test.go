@@ -394,9 +394,11 @@ func TestIsolationWords(t *testing.T) {
 		{"days", lasting(72 * time.Hour), "3 days"},
 		{"large", large(2e30), "about 2e+30"},
 		{"middle", midClip(9, "2001:db8:1:0:21d:9ff"), "2001…:9ff"},
-		{"fit_all", strings.Join(fit([]string{"SMB", "RPC"}, 12), "|"), "SMB, RPC"},
-		{"fit_two_lines", strings.Join(fit([]string{"SMB", "RPC", "Kerberos"}, 12), "|"), "SMB, RPC,|Kerberos"},
-		{"fit_more", strings.Join(fit([]string{"SMB", "RPC", "Kerberos", "LDAP", "DNS"}, 12), "|"), "SMB, RPC,|Kerberos +2"},
+		{"fit_all", strings.Join(fit([]string{"SMB", "RPC"}, 12, 2), "|"), "SMB, RPC"},
+		{"fit_two_lines", strings.Join(fit([]string{"SMB", "RPC", "Kerberos"}, 12, 2), "|"), "SMB, RPC,|Kerberos"},
+		{"fit_more", strings.Join(fit([]string{"SMB", "RPC", "Kerberos", "LDAP", "DNS"}, 12, 2), "|"), "SMB, RPC,|Kerberos +2"},
+		{"fit_one_line", strings.Join(fit([]string{"10.1.0.5", "domain controller", "name server"}, 12, 1), "|"), "10.1.0.5 +2"},
+		{"fit_too_long", strings.Join(fit([]string{"a note that is longer than a line"}, 12, 1), "|"), "a note tha…"},
 		{"wrap", strings.Join(wrap("a bb ccc dddddddd e", " ", 6), "|"), " a bb| ccc| ddddd| ddd e"},
 	} {
 		if tc.got != tc.want {

@@ -26,7 +26,7 @@ const (
 // party is one box of the picture: peers about whom the same was decided, who do the same.
 type party struct {
 	Label    string // "DC01", "412 clients in 10.1.0.0/16"
-	Note     string // what they are or why they are cut, in a few words; may be empty
+	Notes    []string // what they are or why they are cut, each in a few words
 	Services []string
 	Dir      string // in, out
 	Cut      bool
@@ -63,6 +63,9 @@ func (p *party) Word() string {
 	}
 	return "allowed"
 }
+
+// Note says in a line what they are, or why they are cut.
+func (p *party) Note() string { return strings.Join(p.Notes, ", ") }
 
 // List names the services in a line.
 func (p *party) List() string { return strings.Join(p.Services, ", ") }
@@ -179,9 +182,12 @@ func (h *IsolationHost) partyOf(dir, role string, doers []*doer) *party {
 	}
 	p.Services = h.serviceNames(volume)
 	if len(doers) == 1 {
-		p.Label, p.Note = addrs[0].String(), role
+		p.Label = addrs[0].String()
 		if q := h.peer(addrs[0]); q != nil && q.Name != nil {
-			p.Label, p.Note = *q.Name, strings.TrimSuffix(addrs[0].String()+", "+role, ", ")
+			p.Label, p.Notes = *q.Name, []string{addrs[0].String()}
+		}
+		if role != "" {
+			p.Notes = append(p.Notes, strings.Split(role, ", ")...)
 		}
 		return p
 	}
@@ -189,7 +195,7 @@ func (h *IsolationHost) partyOf(dir, role string, doers []*doer) *party {
 	if dir == "in" {
 		word = "client"
 	}
-	p.Label, p.Note = many(len(doers), word), "in "+networkBrief(addrs)
+	p.Label, p.Notes = many(len(doers), word), []string{"in " + networkBrief(addrs)}
 	if role != "" {
 		p.Label = thousands(len(doers)) + " × " + role
 	}
@@ -225,7 +231,7 @@ func (h *IsolationHost) serviceNames(volume map[int]int) (out []string) {
 // cutParties makes a box of each reason to cut.
 func (h *IsolationHost) cutParties(dir string) (out []*party) {
 	for _, g := range h.cuts() {
-		p := &party{Dir: dir, Cut: true, Note: g.Title()}
+		p := &party{Dir: dir, Cut: true, Notes: []string{g.Title()}}
 		seen, names := map[netip.Addr]bool{}, map[string]bool{}
 		for _, d := range g.Dependencies {
 			if d.Direction != dir {
@@ -246,7 +252,7 @@ func (h *IsolationHost) cutParties(dir string) (out []*party) {
 		}
 		switch {
 		case g.Rule == "internet":
-			p.Label, p.Note = "Internet", many(p.Peers, "address")
+			p.Label, p.Notes = "Internet", []string{many(p.Peers, "address")}
 		case p.Peers == 1:
 			for a := range seen {
 				p.Label = h.short(a)
@@ -257,7 +263,7 @@ func (h *IsolationHost) cutParties(dir string) (out []*party) {
 		out = append(out, p)
 	}
 	if len(out) > maxCutParties {
-		rest := &party{Dir: dir, Cut: true, Label: "more", Note: "for other reasons"}
+		rest := &party{Dir: dir, Cut: true, Label: "more", Notes: []string{"for other reasons"}}
 		for _, p := range out[maxCutParties-1:] {
 			rest.Peers += p.Peers
 			rest.Times += p.Times
@@ -386,19 +392,13 @@ func (w wall) narrow(h *IsolationHost, in, out []*party) float64 {
 
 // lines are the text of a box below its label.
 func (p *party) lines(width float64) (out []string) {
-	chars := int((width - 18) / 5.9)
-	if p.Note != "" {
-		out = append(out, midClip(chars, p.Note))
-	}
-	return append(out, fit(p.Services, chars)...)
+	chars := int((width - 18) / 6.2)
+	return append(fit(p.Notes, chars, 1), fit(p.Services, chars, 2)...)
 }
 
-// serviceLines is how many lines the services of a box may take.
-const serviceLines = 2
-
-// fit names as many of a list as there is room for in these lines, and says how many more
+// fit names as many of a list as there is room for in some lines, and says how many more
 // there are.
-func fit(list []string, chars int) (out []string) {
+func fit(list []string, chars, lines int) (out []string) {
 	line := ""
 	for i, s := range list {
 		more := ""
@@ -406,7 +406,7 @@ func fit(list []string, chars int) (out []string) {
 			more = ","
 		}
 		s = clip(chars-2, s)
-		last := len(out) == serviceLines-1
+		last := len(out) == lines-1
 		room := chars
 		if last && i < len(list)-1 {
 			room -= len(fmt.Sprintf(" +%d", len(list)-i-1))
@@ -458,7 +458,7 @@ func (w wall) boxes(list []*party, l lane, y float64) float64 {
 		if p.Cut {
 			class = "party cut"
 		}
-		fmt.Fprintf(&w.b, `<g><title>%s</title>`, html.EscapeString(clip(maxText, fmt.Sprintf("%s %s: %s (%s), %s, %s", p.Label, p.Note, p.List(), p.Volume(), p.Way(), p.Word()))))
+		fmt.Fprintf(&w.b, `<g><title>%s</title>`, html.EscapeString(clip(maxText, fmt.Sprintf("%s %s: %s (%s), %s, %s", p.Label, p.Note(), p.List(), p.Volume(), p.Way(), p.Word()))))
 		near := l.x + l.w // its edge towards the machine
 		if right {
 			near = l.x

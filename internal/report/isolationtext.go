@@ -96,6 +96,9 @@ func (t *printer) isolation(d *IsolationDocument, h *IsolationHost) {
 	for _, m := range h.Mismatches() {
 		t.para(amber, "  ! ", m)
 	}
+	if asks := h.Asks(); asks != "" {
+		t.para(amber, "  ", asks)
+	}
 	t.isolationAllowed(h, "in", "Allowed in: others begin")
 	t.isolationAllowed(h, "out", "Allowed out: the machine begins")
 	t.isolationCut(h)

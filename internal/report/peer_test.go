@@ -111,6 +111,7 @@ document.getElementById("f").onload = function () {
   var form = d.querySelector("form.find");
   document.getElementById("said").textContent = JSON.stringify({
     Client: e.clientWidth, Folded: folded, Open: e.scrollWidth, Wide: wide,
+    Styles: d.querySelectorAll("style").length, Used: d.styleSheets.length,
     Script: Boolean(form) && !form.hidden, Asked: w.performance.getEntriesByType("resource").map(function (r) { return r.name; }),
   });
 };
@@ -137,42 +138,74 @@ func TestPeerPage(t *testing.T) {
 				o.Findings = Top // the long lists are looked at above
 			}
 			page := written(t, tc.format, o, tc.list...)
-			var others atomic.Value
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", "text/html; charset=utf-8")
-				switch r.URL.Path {
-				case "/":
-					_, _ = w.Write([]byte(strings.Replace(probe, "WIDTH", tc.width, 1)))
-				case "/report":
-					_, _ = w.Write(page)
-				case "/favicon.ico": // the browser's own
-				default:
-					others.Store(r.URL.String())
-				}
-			}))
-			defer s.Close()
-			dom := browse(t, "--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom", s.URL+"/")
-			m := regexp.MustCompile(`<pre id="said">(\{.*\})</pre>`).FindStringSubmatch(dom)
-			if m == nil {
-				t.Fatalf("the page said nothing:\n%.2000s", dom)
-			}
-			var said struct {
-				Client, Folded, Open int
-				Wide, Asked          []string
-				Script               bool
-			}
-			if err := json.Unmarshal([]byte(strings.NewReplacer("&gt;", ">", "&lt;", "<", "&amp;", "&").Replace(m[1])), &said); err != nil {
-				t.Fatal(err)
-			}
-			if said.Client == 0 || said.Folded > said.Client || said.Open > said.Client {
-				t.Errorf("%d wide, %d unfolded, on a screen of %d: %q", said.Folded, said.Open, said.Client, said.Wide)
-			}
-			if len(said.Asked) > 0 || others.Load() != nil {
-				t.Errorf("it asked for %q, %v", said.Asked, others.Load())
-			}
+			said := looked(t, page, tc.width)
 			if tc.format == "html" && !said.Script {
 				t.Error("its policy let its script not run")
 			}
+		})
+	}
+}
+
+// said is what a page that holds a report in a frame found out about it.
+type said struct {
+	Client, Folded, Open int
+	Wide, Asked          []string
+	Styles, Used         int // how many styles the page has, and how many its policy let the browser use
+	Script               bool
+}
+
+// looked opens a page in a browser as wide as a screen. It must ask for nothing and be no wider
+// than the screen, folded or not.
+func looked(t *testing.T, page []byte, width string) (s said) {
+	t.Helper()
+	var others atomic.Value
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		switch r.URL.Path {
+		case "/":
+			_, _ = w.Write([]byte(strings.Replace(probe, "WIDTH", width, 1)))
+		case "/report":
+			_, _ = w.Write(page)
+		case "/favicon.ico": // the browser's own
+		default:
+			others.Store(r.URL.String())
+		}
+	}))
+	defer server.Close()
+	dom := browse(t, "--window-size=1400,1000", "--virtual-time-budget=20000", "--dump-dom", server.URL+"/")
+	m := regexp.MustCompile(`<pre id="said">(\{.*\})</pre>`).FindStringSubmatch(dom)
+	if m == nil {
+		t.Fatalf("the page said nothing:\n%.2000s", dom)
+	}
+	if err := json.Unmarshal([]byte(strings.NewReplacer("&gt;", ">", "&lt;", "<", "&amp;", "&").Replace(m[1])), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Client == 0 || s.Folded > s.Client || s.Open > s.Client {
+		t.Errorf("%d wide, %d unfolded, on a screen of %d: %q", s.Folded, s.Open, s.Client, s.Wide)
+	}
+	if len(s.Asked) > 0 || others.Load() != nil {
+		t.Errorf("it asked for %q, %v", s.Asked, others.Load())
+	}
+	if s.Styles == 0 || s.Used != s.Styles {
+		t.Errorf("its policy let %d of its %d styles be used", s.Used, s.Styles)
+	}
+	return s
+}
+
+// TestPeerIsolationPage looks at pages of isolation: as TestPeerPage, and of the two drawings of a
+// picture one is shown.
+func TestPeerIsolationPage(t *testing.T) {
+	long := strings.Repeat("W", 300) + strings.Repeat(" words", 50)
+	wordy := checked(long, isolated(t, jumpHost, fileServer(long, 300)))
+	for _, tc := range []struct {
+		name, width string
+		s           Isolations
+	}{
+		{"wordy_360", "360", wordy},
+		{"many_360", "360", isolated(t, jumpHost, fileServer(long, 5), fileServer("FS02", 5), &host.Host{})},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			looked(t, []byte(writtenIsolation(t, "html", Options{}, tc.s)), tc.width)
 		})
 	}
 }
