@@ -25,7 +25,7 @@ const (
 
 // party is one box of the picture: peers about whom the same was decided, who do the same.
 type party struct {
-	Label    string // "DC01", "412 clients in 10.1.0.0/16"
+	Label    string   // "DC01", "412 clients in 10.1.0.0/16"
 	Notes    []string // what they are or why they are cut, each in a few words
 	Services []string
 	Dir      string // in, out

@@ -16,6 +16,7 @@ const (
 	textCut     = 8  // dependencies of a reason
 	textOffers  = 20 // ports that nobody used
 	textMachine = 50 // machines of many, in full
+	textUnknown = 6  // controls of which nothing is known, each with what would tell
 )
 
 // isolationText writes for somebody who has to answer for the rules: what was decided, about whom, on
@@ -231,13 +232,19 @@ func (t *printer) isolationHardening(h *IsolationHost) {
 			t.control(c)
 		}
 	}
-	if unknown := h.controls(plan.ControlUnknown); len(unknown) > 0 {
+	unknown := h.controls(plan.ControlUnknown)
+	if len(unknown) > 0 {
 		t.title("How it is set is not known")
-		for _, c := range unknown {
-			t.para(plain, "  - ", strings.TrimSuffix(c.Name+": "+c.Line(), ": "))
-			for _, tell := range c.Tell {
-				t.para(faint, "    this would tell: ", tell)
-			}
+	}
+	if len(unknown) > textUnknown {
+		t.para(plain, "  ", strings.Join(each(unknown, func(c *IsolationControl) string { return c.Name }), "; "))
+		t.para(faint, "  this would tell most of it: ", "oldguard collect --script, run on the machine as administrator; --format html and json name commands for each")
+		unknown = nil
+	}
+	for _, c := range unknown {
+		t.para(plain, "  - ", strings.TrimSuffix(c.Name+": "+c.Line(), ": "))
+		for _, tell := range c.Tell {
+			t.para(faint, "    this would tell: ", tell)
 		}
 	}
 	for _, r := range controlStates {
