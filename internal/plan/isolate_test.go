@@ -333,7 +333,7 @@ func TestQuestions(t *testing.T) {
 		return out
 	}
 	h := fenced(t)
-	if d := cmp.Diff([]string{"what happens less often", "what it offers and nobody used", "the jump host"}, whats(isolated(t, h, plan.IsolateOptions{}))); d != "" {
+	if d := cmp.Diff([]string{"what happens less often", "what it offers and nobody used", "how the machine is set", "the jump host"}, whats(isolated(t, h, plan.IsolateOptions{}))); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	h.Watches[0].First, h.Watches[0].Last = time.Time{}, time.Time{}
@@ -341,7 +341,7 @@ func TestQuestions(t *testing.T) {
 	h.Role = host.Fact[host.Role]{}
 	h.Listeners = []host.Listener{{Proto: host.TCP, Addr: addr("0.0.0.0"), Port: 445}, {Proto: host.TCP, Addr: addr("0.0.0.0"), Port: 5357}, {Proto: host.TCP, Addr: addr("127.0.0.1"), Port: 9999}}
 	p := isolated(t, h, plan.IsolateOptions{Roles: map[string][]netip.Prefix{"jump": {prefix("10.1.7.7/32")}, "backup-server": {prefix("10.1.7.8/32")}}})
-	want := []string{"what happens at other times", "conversations over UDP and short ones", "whether it is in a domain", "what backup-server 10.1.7.8/32 needs"}
+	want := []string{"what happens at other times", "conversations over UDP and short ones", "how the machine is set", "whether it is in a domain", "what backup-server 10.1.7.8/32 needs"}
 	if d := cmp.Diff(want, whats(p)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
