@@ -11,6 +11,7 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence/dism"
 	"github.com/oldguard/oldguard/internal/evidence/firewalllog"
 	"github.com/oldguard/oldguard/internal/evidence/fleet"
+	"github.com/oldguard/oldguard/internal/evidence/flowrecords"
 	"github.com/oldguard/oldguard/internal/evidence/hive"
 	"github.com/oldguard/oldguard/internal/evidence/hotfix"
 	"github.com/oldguard/oldguard/internal/evidence/ipconfig"
@@ -48,7 +49,8 @@ import (
 // disagrees with nothing that stands elsewhere; ipconfig leads there, since it alone names the
 // machine, and nbtstat is the last, since it knows the first fifteen letters of a name. Those stand before the lists of updates, which state nothing but a
 // name, since the updates in them would look like such a list. Last come those that say
-// little: a log, licences, whom it talks to, a bare version, and what a person wrote down.
+// little: a log, licences, whom it talks to, a bare version, and what a person wrote down. flowrecords
+// goes by names of columns that another table may have, and so stands behind those that know theirs.
 //
 // bundle is the last: it says little itself, and of the files in a collection it takes those
 // that no other reader understands.
@@ -80,6 +82,7 @@ func Readers() []evidence.Reader {
 		slmgr.Reader,
 		firewalllog.Reader,
 		advfirewall.Reader,
+		flowrecords.Reader,
 		ver.Reader,
 		kblist.Reader,
 		bundle.Reader,

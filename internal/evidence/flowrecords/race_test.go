@@ -1,0 +1,5 @@
+//go:build race
+
+package flowrecords_test
+
+const raceEnabled = true
