@@ -29,6 +29,7 @@ func (s *Server) loginRoutes() []Route {
 		{"GET", "/setup", Open, false, "the form for the first administrator, from the link of the first start", s.setupPage},
 		{"POST", "/setup", Open, false, "make the first administrator", s.setup},
 		{"GET", "/healthz", Open, true, "whether the server works, for whoever watches it", s.health},
+		{"GET", "/metrics", access.See, true, "figures for Prometheus, with a token of scope see", s.metricsPage},
 		{"GET", "/static/{name}", Open, false, "styles, scripts and pictures of pages", s.staticFile},
 	}
 }

@@ -43,6 +43,7 @@ type Server struct {
 
 	crossOrigin *http.CrossOriginProtection
 	limits      limiter
+	metrics     *metrics
 	routes      map[string]*Route // by pattern
 }
 
@@ -60,11 +61,12 @@ type Fleet interface {
 func (s *Server) Handler() http.Handler {
 	s.crossOrigin = http.NewCrossOriginProtection()
 	s.routes = map[string]*Route{}
+	s.metrics = newMetrics(s)
 	mux := http.NewServeMux()
 	for _, r := range s.newAPI(mux) {
 		s.routes[r.Pattern()] = &r
 	}
-	for _, r := range slices.Concat(s.loginRoutes(), s.accountRoutes(), s.pageRoutes()) {
+	for _, r := range slices.Concat(s.loginRoutes(), s.accountRoutes(), s.pageRoutes(), s.verifyRoutes()) {
 		s.routes[r.Pattern()] = &r
 		mux.HandleFunc(r.Pattern(), r.Handle)
 	}
@@ -96,6 +98,10 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 				if answer.status == 0 {
 					s.problem(answer, r, http.StatusInternalServerError, "something went wrong here; the log says what")
 				}
+			}
+			s.metrics.observe(pattern, cmp.Or(answer.status, http.StatusOK), s.Now().Sub(begin))
+			if pattern == "POST /login" {
+				s.metrics.logins.WithLabelValues(loginResult(answer.status)).Inc()
 			}
 			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", slog.String("method", r.Method), slog.String("route", pattern),
 				slog.Int("status", cmp.Or(answer.status, http.StatusOK)), slog.Int64("bytes", answer.bytes), slog.Duration("took", s.Now().Sub(begin)))

@@ -563,6 +563,99 @@ func TestUploadByPage(t *testing.T) {
 	}
 }
 
+func TestMetrics(t *testing.T) {
+	s := newSite(t)
+	s.setUp()
+	s.feed("fs02.txt", example(t, "fs02/systeminfo.txt"))
+	token := s.token("prometheus", access.Viewer, access.See)
+	s.call("GET", "/nothing/at/all", token, "")
+	s.browser().post("/login", url.Values{"name": {"root"}, "password": {"wrong"}})
+	_, body := s.call("GET", "/metrics", token, "")
+	for _, want := range []string{
+		`oldguard_hosts{level="bad"} 1`, `oldguard_hosts_exploited 1`, `oldguard_hosts_support{support="ended"} 1`, `oldguard_logins_total{result="refused"} 1`,
+		`oldguard_database_up 1`, `oldguard_http_requests_total{route="none",status="404"} 1`, `oldguard_source_age_days{source=`, "go_goroutines",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+	if strings.Contains(body, "FS02") {
+		t.Error("the name of a machine is a label")
+	}
+	named := regexp.MustCompile(`oldguard_[a-z_]+`)
+	for _, file := range []string{"prometheus-rules.yaml", "grafana-dashboard.json"} {
+		text, err := os.ReadFile("../../deploy/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := named.FindAllString(string(text), -1)
+		if len(names) < 6 {
+			t.Errorf("%s names %d figures only", file, len(names))
+		}
+		for _, name := range names {
+			if !strings.Contains(body, name) {
+				t.Errorf("%s speaks of %s, which is none", file, name)
+			}
+		}
+	}
+	if res, _ := s.call("GET", "/metrics", "", ""); res.StatusCode == http.StatusOK {
+		t.Error("figures for everybody")
+	}
+}
+
+// TestVerifyPage: a file that is no update is told so, and nothing of it stays.
+func TestVerifyPage(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	s := newSite(t)
+	root := s.setUp()
+	root.get("/verify")
+	send := func(name, text string) answer {
+		var body bytes.Buffer
+		w := multipart.NewWriter(&body)
+		part, err := w.CreateFormFile("file", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = io.WriteString(part, text); err != nil {
+			t.Fatal(err)
+		}
+		if err = w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/verify?csrf="+root.csrf, &body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", w.FormDataContentType())
+		return root.do(req)
+	}
+	if res := send("windows6.0-kb4474419-x64.msu", "no package"); res.StatusCode != http.StatusOK || !strings.Contains(root.body, "kb4474419-x64.msu: unsigned") {
+		t.Errorf("status %d: %s", res.StatusCode, root.body)
+	}
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	data := "../../../shared/data/msu"
+	files, err := os.ReadDir(data)
+	if err != nil {
+		t.Skip("no real packages: " + err.Error())
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".msu") {
+			continue
+		}
+		b, err := os.ReadFile(data + "/" + f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if send(f.Name(), string(b)); !strings.Contains(root.body, "genuine Microsoft update") {
+			t.Errorf("%s: %.2000s", f.Name(), root.body)
+		}
+		return
+	}
+}
+
 func TestRateLimit(t *testing.T) {
 	s := newSite(t)
 	limited := 0
