@@ -1,6 +1,10 @@
 package flowrecords
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+)
 
 // role is what a column says.
 type role uint8
@@ -84,12 +88,13 @@ var columns = []struct {
 	{roleSource, []string{
 		"idorigh", "sourceip", "sourceipaddress", "sourceaddress", "srcip", "srcaddr", "srcaddress", "srcipaddr", "srcipaddress", "sourceipv4address", "sourceipv6address",
 		"ipv4srcaddr", "ipv6srcaddr", "src4addr", "src6addr", "ipsrc", "sip", "sa", "saddr", "initiatorip", "clientip", "clientaddress", "clientipandport",
+		"sourceipport", "srcipport", "sourceaddressport", "sourceendpoint",
 		"source", "src", "from",
 	}},
 	{roleTarget, []string{
 		"idresph", "destinationip", "destinationipaddress", "destinationaddress", "destip", "destaddr", "destaddress", "destipaddress", "dstip", "dstaddr", "dstaddress",
 		"dstipaddr", "dstipaddress", "destinationipv4address", "destinationipv6address", "ipv4dstaddr", "ipv6dstaddr", "dst4addr", "dst6addr", "ipdst", "dip", "da", "daddr",
-		"responderip", "serverip", "serveraddress", "destinationipandport", "destination", "dest", "dst", "to",
+		"responderip", "serverip", "serveraddress", "destinationipandport", "destinationipport", "dstipport", "destinationaddressport", "destinationendpoint", "destination", "dest", "dst", "to",
 	}},
 	{roleSourcePort, []string{
 		"idorigp", "sourceport", "srcport", "sport", "l4srcport", "sourcetransportport", "sourceporticmptype", "spt", "sp", "initiatorport", "clientport", "srcpt",
@@ -185,6 +190,39 @@ var columns = []struct {
 	{roleSubtype, []string{"threatcontenttype", "subtype"}},
 }
 
+// translated are the same in German, French, Spanish, Italian, Portuguese and Dutch, for exports from
+// what has its words in the user's language. They are inferred: words for the thing, and no product's.
+var translated = []struct {
+	role  role
+	names []string
+}{
+	{roleSource, []string{
+		"quellip", "quelladresse", "quellipadresse", "ipsource", "adressesource", "adresseipsource", "iporigen", "direccionorigen", "direcciondeorigen", "direccioniporigen",
+		"iporigine", "indirizzoorigine", "indirizzosorgente", "ipsorgente", "iporigem", "enderecoorigem", "enderecodeorigem", "bronip", "bronadres", "quelle", "origen", "origine",
+		"sorgente", "origem", "bron",
+	}},
+	{roleTarget, []string{
+		"zielip", "zieladresse", "zielipadresse", "ipdestination", "adressedestination", "adresseipdestination", "ipdestino", "direcciondestino", "direcciondedestino",
+		"direccionipdestino", "ipdestinazione", "indirizzodestinazione", "enderecodestino", "enderecodedestino", "doelip", "doeladres", "ziel", "destino", "destinazione",
+		"bestemming", "doel",
+	}},
+	{roleSourcePort, []string{
+		"quellport", "portsource", "puertoorigen", "puertodeorigen", "portaorigine", "portasorgente", "portaorigem", "portadeorigem", "bronpoort",
+	}},
+	{roleTargetPort, []string{
+		"zielport", "portdestination", "portdedestination", "puertodestino", "puertodedestino", "portadestinazione", "portadestino", "portadedestino", "doelpoort",
+	}},
+	{roleOnlyPort, []string{"puerto", "porta", "poort"}},
+	{roleProto, []string{"protokoll", "protocole", "protocolo", "protocollo"}},
+	{roleService, []string{"dienst", "servicio", "servizio", "servico"}},
+	{roleStamp, []string{"zeit", "uhrzeit", "zeitstempel", "heure", "horodatage", "hora", "ora", "tijd", "tijdstip", "fechahora", "dataora", "datahora"}},
+	{roleDay, []string{"datum", "fecha", "data"}},
+	{roleAction, []string{"aktion", "accion", "azione", "acao", "actie"}},
+	{rolePackets, []string{"pakete", "paquets", "paquetes", "pacchetti", "pacotes", "pakketten"}},
+	{roleOctets, []string{"octetsdonnees", "byte"}},
+	{rolePolicy, []string{"regel", "regle", "regla", "regola", "regra"}},
+}
+
 // meaning is what a name means.
 type meaning struct {
 	role role
@@ -199,6 +237,12 @@ var meanings = func() map[string]meaning {
 			m[name] = meaning{c.role, uint8(i)}
 		}
 	}
+	const behind = 100 // those above come first
+	for _, c := range translated {
+		for i, name := range c.names {
+			m[name] = meaning{c.role, uint8(behind + i)}
+		}
+	}
 	return m
 }()
 
@@ -209,26 +253,52 @@ const maxName = 40
 // their case: "Source IP", source_ip, "source.ip" and SourceIP are the same.
 func lookup(name []byte) (m meaning, reduced string) {
 	var buf [maxName]byte
-	n := 0
-	for _, c := range name {
-		switch {
-		case c >= 'A' && c <= 'Z':
-			c |= 0x20
-		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
-		case c >= 0x80:
-			return m, "" // a word of another language
-		default:
-			continue
-		}
-		if n == maxName {
-			return m, ""
-		}
-		buf[n] = c
-		n++
+	n, ok := reduce(buf[:], name)
+	if !ok {
+		return m, ""
 	}
 	m = meanings[string(buf[:n])]
 	return m, string(buf[:n])
 }
+
+// reduce writes the letters and digits of a name into buf, in lower case and without accents, and
+// gives their number. It is not ok if there are more than buf holds, or any of another alphabet.
+func reduce(buf, name []byte) (n int, ok bool) {
+	for len(name) > 0 {
+		c, size := name[0], 1
+		switch {
+		case c >= 'A' && c <= 'Z':
+			c |= 0x20
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		case c >= utf8.RuneSelf:
+			var r rune
+			if r, size = utf8.DecodeRune(name); r == utf8.RuneError {
+				r = rune(c) // the code page of Western Europe
+			}
+			i := strings.IndexRune(accented, r)
+			if i < 0 {
+				return 0, false
+			}
+			c = unaccented[utf8.RuneCountInString(accented[:i])]
+		default:
+			name = name[1:]
+			continue
+		}
+		if n == len(buf) {
+			return 0, false
+		}
+		buf[n] = c
+		n++
+		name = name[size:]
+	}
+	return n, true
+}
+
+// Letters of the languages of translated, and what they are without their accents.
+const (
+	accented   = "àáâãäçèéêëìíîïñòóôõöùúûüÀÁÂÃÄÇÈÉÊËÌÍÎÏÑÒÓÔÕÖÙÚÛÜ"
+	unaccented = "aaaaaceeeeiiiinooooouuuuaaaaaceeeeiiiinooooouuuu"
+)
 
 // row is a record as a file has it: the text of each role, nil where there is none.
 type row struct {

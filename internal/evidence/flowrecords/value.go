@@ -244,20 +244,23 @@ var decisions = map[string]bool{
 	"terminate": false, "terminated": false, "intermediate": false, "initiatedconnection": false, "closedconnection": false, "encrypt": false, "decrypt": false,
 	"detect": false, "detected": false, "monitor": false, "log": false, "alert": false, "inspect": false, "bypass": false, "forwarded": false, "forward": false, "ok": false,
 	"ignore": false, "invalid": false, "continue": false, "trust": false, "open": false, "ucallow": false,
+
+	// German, French, Spanish, Italian, Portuguese and Dutch, inferred as the translated columns are.
+	"verweigern": true, "verweigert": true, "abgelehnt": true, "ablehnen": true, "blockiert": true, "blockieren": true, "verworfen": true, "verwerfen": true, "gesperrt": true,
+	"refuser": true, "bloque": true, "bloquer": true, "rejete": true, "rejeter": true, "interdit": true, "denegar": true, "denegado": true, "bloqueado": true, "bloquear": true,
+	"rechazado": true, "rechazar": true, "descartado": true, "nega": true, "negato": true, "bloccato": true, "blocca": true, "rifiutato": true, "rifiuta": true, "scartato": true,
+	"negado": true, "negar": true, "rejeitado": true, "recusado": true, "geweigerd": true, "weigeren": true, "geblokkeerd": true, "blokkeren": true,
+	"zulassen": false, "zugelassen": false, "erlaubt": false, "erlauben": false, "akzeptiert": false, "autorise": false, "autoriser": false, "accepte": false, "accepter": false,
+	"permitir": false, "permitido": false, "aceptado": false, "aceptar": false, "consenti": false, "consentito": false, "accettato": false, "aceito": false, "toegestaan": false,
+	"toestaan": false,
 }
 
 // refusedBy reads the word of a firewall.
 func refusedBy(b []byte) (refused, known bool) {
 	var buf [24]byte
-	n := 0
-	for _, c := range b {
-		if c |= 0x20; c >= 'a' && c <= 'z' {
-			if n == len(buf) {
-				return false, false
-			}
-			buf[n] = c
-			n++
-		}
+	n, ok := reduce(buf[:], b)
+	if !ok {
+		return false, false
 	}
 	refused, known = decisions[string(buf[:n])]
 	return refused, known
