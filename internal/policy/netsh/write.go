@@ -403,23 +403,36 @@ func (c *writer) ports(s space.Nums) (out []string) {
 // them: every part of one with every part of the others.
 func split(head string, lists [4][]string) []string {
 	out := []string{head}
-	used := 0
-	for _, l := range lists {
-		used += min(len(l), 1)
-	}
 	// What else a command has: names, the log, and three texts, of which two may be doubled.
-	room := (maxCommand - 5*maxReason - 600) / max(used, 1)
+	room := shares(lists, maxCommand-5*maxReason-600)
 	for i, name := range []string{"localip", "remoteip", "localport", "remoteport"} {
 		if len(lists[i]) == 0 {
 			continue
 		}
 		var next []string
-		for _, part := range chunks(lists[i], room) {
+		for _, part := range chunks(lists[i], room[i]) {
 			for _, before := range out {
 				next = append(next, before+" "+name+"="+part)
 			}
 		}
 		out = next
+	}
+	return out
+}
+
+// shares divides bytes among the lists: short ones get what they need, and the others the rest in
+// equal parts.
+func shares(lists [4][]string, bytes int) (out [4]int) {
+	order := []int{0, 1, 2, 3}
+	for i, l := range lists {
+		for _, s := range l {
+			out[i] += len(s) + 1
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return out[a] - out[b] })
+	for n, i := range order {
+		out[i] = min(out[i], bytes/(len(order)-n))
+		bytes -= out[i]
 	}
 	return out
 }
