@@ -75,6 +75,7 @@ func New(ctx context.Context, c Config) (s *Server, err error) {
 	if s.Workers <= 0 {
 		s.Workers = runtime.GOMAXPROCS(0)
 	}
+	s.Readers = guarded(c.Readers, s.Log)
 	if s.evidence, err = openFolder(c.Dir); err != nil {
 		return nil, fmt.Errorf("folder of evidence: %w", err)
 	}

@@ -16,9 +16,12 @@ import (
 
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
+	"github.com/oldguard/oldguard/internal/evidence"
 	"github.com/oldguard/oldguard/internal/evidence/all"
 	"github.com/oldguard/oldguard/internal/fleet"
+	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/store"
+	"github.com/oldguard/oldguard/internal/store/storetest"
 )
 
 // rig is a server on a store of its own, with a clock that the test sets.
@@ -36,6 +39,7 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
 	r.at(start)
+	storetest.SQLite(t, r.dir)
 	var err error
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if r.db, err = store.Open(t.Context(), store.Config{Dir: r.dir, Log: log}); err != nil {
@@ -368,13 +372,153 @@ func TestGivesUp(t *testing.T) {
 	}
 	for _, w := range r.Works() {
 		if w.Kind == "read-upload" {
-			if err = w.Do(t.Context(), fleet.Task{Args: fmt.Appendf(nil, `{"upload":%d}`, u.ID), Attempt: w.Attempts}); err != nil {
+			if err = w.Do(t.Context(), fleet.Task{Args: fmt.Appendf(nil, `{"upload":%d}`, u.ID), Attempt: 100}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if u, err = r.db.Upload(t.Context(), u.ID); err != nil || u.State != fleet.UploadFailed || !strings.Contains(u.Error, "7 times") {
+	if u, err = r.db.Upload(t.Context(), u.ID); err != nil || u.State != fleet.UploadFailed || !strings.Contains(u.Error, "99 times") {
 		t.Errorf("upload: %+v %v", u, err)
+	}
+}
+
+func TestGuardedReader(t *testing.T) {
+	r := newRig(t)
+	for i := range r.Readers {
+		if r.Readers[i].Name == "systeminfo" {
+			r.Readers[i].Read = func(context.Context, evidence.Input, *host.Host) ([]evidence.Input, error) { panic("oops") }
+		}
+	}
+	s, err := fleet.New(t.Context(), r.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Server = s
+	if u := r.upload("fs01.txt", example(t)); u.State != fleet.UploadFailed || !strings.Contains(u.Error, "oops") {
+		t.Errorf("upload: %+v", u)
+	}
+}
+
+// TestRetry: what failed can be tried again, such as by a newer program.
+func TestRetry(t *testing.T) {
+	r := newRig(t)
+	u := r.upload("x.bin", "\x00\x01 what is this")
+	if err := r.db.RetryUpload(t.Context(), u.ID); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := r.db.Upload(t.Context(), u.ID); err != nil || again.State != fleet.UploadReceived || again.Error != "" {
+		t.Errorf("upload: %+v %v", u, err)
+	}
+	if err := r.db.RetryUpload(t.Context(), u.ID); !errors.Is(err, fleet.ErrNotFound) {
+		t.Errorf("tried again before it failed: %v", err)
+	}
+}
+
+func TestBack(t *testing.T) {
+	r := newRig(t)
+	r.upload("fs01.txt", example(t))
+	h := r.host("FS01")
+	if err := r.db.EditHosts(t.Context(), []int64{h.ID}, fleet.OwnedEdit{Retired: new(true)}); err != nil {
+		t.Fatal(err)
+	}
+	r.do("daily", "{}")
+	r.do("reassess", `{"run":1}`)
+	if len(r.hosts()) > 0 {
+		t.Fatal("it is still there")
+	}
+	r.upload("fs01.txt", example(t)+"\n")
+	if again := r.host("FS01"); again.ID != h.ID {
+		t.Errorf("it is machine %d now, and was %d", again.ID, h.ID)
+	}
+}
+
+// ids makes the text of a registry export that states the ids of a machine.
+func ids(name, guid string) string {
+	return "Windows Registry Editor Version 5.00\r\n\r\n" +
+		"[HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\ComputerName\\ComputerName]\r\n\"ComputerName\"=\"" + name + "\"\r\n\r\n" +
+		"[HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Cryptography]\r\n\"MachineGuid\"=\"" + guid + "\"\r\n\r\n" +
+		"[HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion]\r\n\"CurrentVersion\"=\"6.0\"\r\n\"CurrentBuildNumber\"=\"6002\"\r\n\"ProductName\"=\"Windows Server (R) 2008 Standard\"\r\n"
+}
+
+const (
+	guid1 = "11111111-2222-3333-4444-555555555555"
+	guid2 = "99999999-2222-3333-4444-555555555555"
+)
+
+// TestConflicts: what cannot be told by the evidence is shown, and for people to decide.
+func TestConflicts(t *testing.T) {
+	r := newRig(t)
+	ctx := t.Context()
+	r.upload("a.reg", ids("CLONE1", guid1))
+	r.upload("b.reg", ids("CLONE2", guid1)) // a clone, or renamed
+	r.upload("c.reg", ids("CLONE1", guid2)) // installed again, or another
+	r.upload("v.txt", "Microsoft Windows [Version 6.0.6002]\r\n")
+	hosts := r.hosts()
+	if len(hosts) != 3 {
+		t.Fatalf("machines: %+v", hosts)
+	}
+	conflicts, err := r.db.Conflicts(ctx, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []fleet.ConflictKind
+	for _, c := range conflicts {
+		kinds = append(kinds, c.Kind)
+	}
+	if d := cmp.Diff([]fleet.ConflictKind{fleet.ConflictNameless, fleet.ConflictTwins, fleet.ConflictCloned}, kinds); d != "" {
+		t.Fatalf("conflicts (-want +got):\n%s", d)
+	}
+	if hosts[0].Conflicts != 2 || hosts[1].Conflicts != 1 || hosts[2].Conflicts != 1 {
+		t.Errorf("conflicts by machine: %d %d %d", hosts[0].Conflicts, hosts[1].Conflicts, hosts[2].Conflicts)
+	}
+
+	// Evidence of a name that two have, without an id, is given to none.
+	u := r.upload("s.txt", with(t, "FS01", "CLONE1", "92573-082-2500115-76101", "", "corp.example", "WORKGROUP"))
+	seen, err := r.db.Sightings(ctx, u.ID)
+	if err != nil || len(seen) != 1 || seen[0].Host != 0 {
+		t.Errorf("ambiguous evidence: %+v %v", seen, err)
+	}
+
+	// A person says what is what.
+	if err = r.db.EditHosts(ctx, []int64{hosts[1].ID}, fleet.OwnedEdit{AddTags: []string{"dmz"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err = r.Merge(ctx, hosts[0].ID, hosts[1].ID, "max"); err != nil {
+		t.Fatal(err)
+	}
+	if err = r.Merge(ctx, hosts[0].ID, hosts[1].ID, "max"); !errors.Is(err, fleet.ErrInvalid) {
+		t.Errorf("merged twice: %v", err)
+	}
+	h, err := r.db.Host(ctx, hosts[0].ID)
+	if err != nil || h.MachineID != guid2 || h.Version != 2 || h.Conflicts != 2 {
+		t.Errorf("what was merged: %+v %v", h, err)
+	}
+	if d := cmp.Diff([]string{"dmz"}, h.Tags); d != "" {
+		t.Errorf("tags (-want +got):\n%s", d)
+	}
+	gone, err := r.db.Host(ctx, hosts[1].ID)
+	if err != nil || gone.Merged != h.ID || !gone.Retired {
+		t.Errorf("what it was merged from: %+v %v", gone, err)
+	}
+	if seen, err := r.db.HostSightings(ctx, h.ID); err != nil || len(seen) != 2 {
+		t.Errorf("evidence: %+v %v", seen, err)
+	}
+	if err := r.Assign(ctx, conflicts[0].Sighting, hosts[2].ID, "max"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Assign(ctx, conflicts[0].Sighting, hosts[2].ID, "max"); !errors.Is(err, fleet.ErrNotFound) {
+		t.Errorf("assigned twice: %v", err)
+	}
+	if seen, err := r.db.HostSightings(ctx, hosts[2].ID); err != nil || len(seen) != 2 {
+		t.Errorf("evidence: %+v %v", seen, err)
+	}
+	if left, err := r.db.Conflicts(ctx, 0); err != nil || len(left) != 2 { // the ambiguous one, and the clone
+		t.Errorf("conflicts that are left: %+v %v", left, err)
+	}
+	// New evidence goes to what was merged.
+	r.upload("d.reg", ids("CLONE1", guid2)+"\r\n")
+	if h, err := r.db.Host(ctx, hosts[0].ID); err != nil || h.ID != hosts[0].ID || h.Version != 3 {
+		t.Errorf("after new evidence: %+v %v", h, err)
 	}
 }
 

@@ -65,6 +65,9 @@ type Host struct {
 	Identity
 	Standing
 	Owned
+	// Merged is the machine of which this one turned out to be a part; 0 for all others. It
+	// is retired then, and has nothing of its own but its name.
+	Merged    int64
 	FirstSeen time.Time // when its first evidence was taken, as far as that is known
 	LastSeen  time.Time // likewise its newest
 	Conflicts int       // open ones that concern it

@@ -17,10 +17,11 @@ type Job interface {
 // Work is how jobs of one kind are done: code and its documentation together.
 type Work struct {
 	Kind, Doc string
-	// Do does a job. An error, or a panic, is tried again with growing pauses, up to
-	// Attempts times; the context ends with the server.
+	// Do does a job. After an error, or a panic, it is tried again with growing pauses. The
+	// context ends with the server; an error because of that is no attempt. What ended with
+	// the process is always tried again.
 	Do       func(ctx context.Context, t Task) error
-	Attempts int           // 0 is 25, over three weeks
+	Attempts int           // after so many an error is the last one; 0 is 25, over three weeks
 	Timeout  time.Duration // 0 is none
 	// Every makes a job of this kind, without arguments, so often; 0 is never.
 	Every time.Duration

@@ -37,7 +37,7 @@ func (s *Server) judge(ctx context.Context, a *Assessed, before *Placing, h *hos
 		return nil
 	}
 	same := bytes.Equal(before.Verdicts, a.Verdicts) && before.Host.Build == a.Host.Build && before.Host.Release == a.Host.Release
-	if cause != CauseEvidence && same && c.Level[0] == c.Level[1] && c.Support[0] == c.Support[1] {
+	if cause != CauseEvidence && cause != CauseEdit && same && c.Level[0] == c.Level[1] && c.Support[0] == c.Support[1] {
 		return nil
 	}
 	snapshot, err := s.snapshot(ctx, before, h, cause)
@@ -65,7 +65,7 @@ func (s *Server) snapshot(ctx context.Context, before *Placing, now *host.Host, 
 		return assess.Snapshot{}, err
 	}
 	h := now
-	if cause == CauseEvidence {
+	if cause == CauseEvidence || cause == CauseEdit {
 		if h, err = s.merged(ctx, slices.Clone(before.Parts)); err != nil {
 			return assess.Snapshot{}, err
 		}

@@ -30,8 +30,7 @@ type placement struct {
 }
 
 // place finds the machine for evidence that states id.
-func place(id Identity, candidates []Placing) placement {
-	var p placement
+func place(id Identity, candidates []Placing) (p placement) {
 	var clones []*Placing
 	key := id.Key()
 	if id.MachineID != "" {
@@ -48,7 +47,7 @@ func place(id Identity, candidates []Placing) placement {
 			}
 		}
 	}
-	defer func() {
+	defer func() { // whatever else it is
 		for _, c := range clones {
 			p.conflicts = append(p.conflicts, Conflict{
 				Kind: ConflictCloned, Other: c.Host.ID,

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -17,10 +18,32 @@ import (
 	"github.com/oldguard/oldguard/internal/host"
 )
 
+// guarded gives readers of which none ends the program, whatever it is given.
+func guarded(list []evidence.Reader, log *slog.Logger) []evidence.Reader {
+	out := slices.Clone(list)
+	for i := range out {
+		r := &out[i]
+		read := r.Read
+		r.Read = func(ctx context.Context, in evidence.Input, h *host.Host) (nested []evidence.Input, err error) {
+			defer func() {
+				if cause := recover(); cause != nil {
+					log.ErrorContext(ctx, "a reader panicked", slog.String("reader", r.Name), slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+					nested, err = nil, fmt.Errorf("the program is wrong: its reader of this panicked: %v", cause)
+				}
+			}()
+			return read(ctx, in, h)
+		}
+	}
+	return out
+}
+
 const (
-	// readAttempts is how often an upload is tried. The last attempt only says so: what
-	// ended the program each time would end it again.
-	readAttempts = 8
+	// readErrors is after how many attempts an error is the last one. River waits longer
+	// each time: it is three weeks until then.
+	readErrors = 25
+	// readAttempts is how often an upload is tried whatever happens, also if the process
+	// ends each time. It may be the upload that ends it; most of the time it is not.
+	readAttempts = 100
 	// batch is how many machines of one upload are stored in one transaction.
 	batch = 32
 	// staleTries is how often something is tried that others change meanwhile.
@@ -32,7 +55,7 @@ func (s *Server) Works() []Work {
 	return []Work{
 		{
 			Kind: ReadUpload{}.Kind(), Doc: "reads an upload, and assesses the machines in it",
-			Do: s.readUpload, Attempts: readAttempts,
+			Do: s.readUpload, Attempts: readErrors,
 		},
 		WorkOn("assesses all machines again, some at a time", s.reassess),
 		{
@@ -44,9 +67,9 @@ func (s *Server) Works() []Work {
 
 // readUpload reads an upload and stores what it says. What an attempt before this one
 // stored of it stands.
-func (s *Server) readUpload(ctx context.Context, task Task) error {
+func (s *Server) readUpload(ctx context.Context, task Task) (err error) {
 	var job ReadUpload
-	if err := task.Unmarshal(&job); err != nil {
+	if err = task.Unmarshal(&job); err != nil {
 		return err
 	}
 	u, err := s.Store.Upload(ctx, job.Upload)
@@ -57,8 +80,16 @@ func (s *Server) readUpload(ctx context.Context, task Task) error {
 		return nil
 	}
 	if task.Attempt >= readAttempts {
-		return s.fail(ctx, &u, fmt.Sprintf("the program was tried %d times on it and came to no end", task.Attempt-1))
+		return s.fail(ctx, &u, fmt.Sprintf("it was begun to be read %d times, and each time the program ended", task.Attempt-1))
 	}
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.Log.ErrorContext(ctx, "a reader panicked", slog.Int64("upload", u.ID), slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+			err = s.fail(ctx, &u, fmt.Sprintf("the program is wrong: %v", cause))
+		} else if err != nil && ctx.Err() == nil && task.Attempt >= readErrors {
+			err = s.fail(ctx, &u, err.Error())
+		}
+	}()
 	known, err := s.Store.Sightings(ctx, u.ID)
 	if err != nil {
 		return err
@@ -354,7 +385,7 @@ func (s *Server) with(ctx context.Context, at Placing, fresh Part, says *host.Ho
 		merged.Merge(h)
 	}
 	kept := slices.DeleteFunc(parts, func(p Part) bool { return p.ID != 0 && !p.Current })
-	a := Assessed{Host: at.Host, Parts: kept}
+	a := Assessed{Host: at.Host, Parts: kept, Back: at.Host.Retired}
 	identify(&a.Host.Identity, merged, fresh.Identity)
 	a.Host.LastSeen = latest(at.Host.LastSeen, fresh.Seen)
 	if a.Host.FirstSeen.IsZero() || fresh.Seen.Before(a.Host.FirstSeen) {

@@ -26,6 +26,8 @@ type Uploads interface {
 	AddUpload(ctx context.Context, u Upload) (stored Upload, added bool, err error)
 	Upload(ctx context.Context, id int64) (Upload, error)
 	Uploads(ctx context.Context, q UploadQuery) ([]Upload, error)
+	// RetryUpload asks for an upload that failed to be read again; ErrNotFound for others.
+	RetryUpload(ctx context.Context, id int64) error
 	// Sightings gives what an upload says of machines, by part.
 	Sightings(ctx context.Context, upload int64) ([]Sighting, error)
 }
@@ -95,6 +97,13 @@ type Assessed struct {
 	Verdicts []byte
 	Missing  []winver.KB // as in Verdicts
 	Change   *Change     // nil where nothing changed
+	// Back: it was retired, and is seen again.
+	Back bool
+	// Absorbs is a machine that turned out to be this one: its evidence, history, notes,
+	// risks and tags become this one's, and the conflicts between the two are resolved. 0 is
+	// none. By is who says so.
+	Absorbs int64
+	By      string
 	// Conflicts came up with it. Host and Sighting are filled in where they are 0.
 	Conflicts []Conflict
 }
@@ -110,6 +119,10 @@ type Result struct {
 	Now      time.Time
 	Assessed []Assessed
 	Unplaced []Unplaced
+	// Placed is evidence that was given to none before, and the machines it was given to are
+	// among Assessed: the conflicts that it was are resolved. By is who says so.
+	Placed []int64
+	By     string
 	// Upload is done with this, and found Machines. If it found none, it failed, and Error
 	// says why; else Error says what in it could not be read. 0 is not yet.
 	Upload   int64
@@ -128,12 +141,14 @@ type Result struct {
 // Recorder is what jobs store by.
 type Recorder interface {
 	// Candidates gives the machines that share the name, the machine id, or, without a name,
-	// the product id.
+	// the product id; not those that are merged into others.
 	Candidates(ctx context.Context, id Identity) ([]Placing, error)
 	// Placing gives one machine.
 	Placing(ctx context.Context, host int64) (Placing, error)
 	// Placings gives machines that are not retired, by id, behind one of them.
 	Placings(ctx context.Context, behind int64, n int) ([]Placing, error)
+	// Unplaced gives evidence that is given to no machine; ErrNotFound if it is given to one.
+	Unplaced(ctx context.Context, sighting int64) (Part, error)
 	// Record stores a result. Nothing is stored and ErrStale given if a machine has another
 	// version than its Assessed says, or if the upload or a part of it was stored before.
 	Record(ctx context.Context, r Result) error

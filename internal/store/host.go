@@ -66,12 +66,13 @@ type hostRow struct {
 	Criticality int
 	Entitlement string
 	Retired     bool
+	MergedInto  int64
 	FirstSeen   int64
 	LastSeen    int64
 }
 
 // ownedColumns are what people say, which no assessment writes.
-var ownedColumns = []string{"search_owned", "owner", "site", "criticality", "entitlement", "retired"}
+var ownedColumns = []string{"search_owned", "owner", "site", "criticality", "entitlement", "retired", "merged_into"}
 
 // hostRowOf gives a row without what people say.
 func hostRowOf(h *fleet.Host, verdicts int64) hostRow {
@@ -114,7 +115,7 @@ func (r *hostRow) host() fleet.Host { // #nosec G115 -- all was stored from the 
 			Owner: r.Owner, Site: r.Site, Criticality: fleet.Criticality(r.Criticality),
 			Entitlement: r.Entitlement, Retired: r.Retired,
 		},
-		FirstSeen: timeOf(r.FirstSeen), LastSeen: timeOf(r.LastSeen),
+		Merged: r.MergedInto, FirstSeen: timeOf(r.FirstSeen), LastSeen: timeOf(r.LastSeen),
 	}
 	if b, err := winver.Parse(r.Build); err == nil {
 		h.Build = b.Build
@@ -281,7 +282,7 @@ func (d *DB) hostsWhere(ctx context.Context, q *fleet.HostQuery) (func(*bun.Sele
 			add("h."+column+" IN (?)", values)
 		}
 	}
-	add("h.retired = ?", q.Retired)
+	add("h.retired = ? AND h.merged_into = 0", q.Retired)
 	if q.Text != "" {
 		pattern := "%" + likeEscape.Replace(strings.ToLower(q.Text)) + "%"
 		add(`(h.search LIKE ? ESCAPE '\' OR h.search_owned LIKE ? ESCAPE '\')`, pattern, pattern)
@@ -404,9 +405,9 @@ func (d *DB) Overview(ctx context.Context, unseen time.Time) (o fleet.Overview, 
 		o.ByBehind = append(o.ByBehind, fleet.Count{Value: v, Hosts: behind[v]})
 	}
 	for _, build := range []string{"6002", "6003"} {
-		n, err := d.read.NewSelect().Table("host").Where("NOT retired AND build LIKE ?", "6.0."+build+"%").Count(ctx)
-		if err != nil {
-			return o, err
+		n, failed := d.read.NewSelect().Table("host").Where("NOT retired AND build LIKE ?", "6.0."+build+"%").Count(ctx)
+		if failed != nil {
+			return o, failed
 		}
 		o.ByBuild = append(o.ByBuild, fleet.Count{Value: build, Hosts: int(n)})
 	}

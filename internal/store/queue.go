@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,7 @@ type queue[T any] struct {
 }
 
 func newQueue[T any](driver riverdriver.Driver[T], log *slog.Logger) (*queue[T], error) {
-	c, err := river.NewClient(driver, &river.Config{Logger: log, SkipUnknownJobCheck: true})
+	c, err := river.NewClient(driver, &river.Config{Logger: log, SkipUnknownJobCheck: true, MaxAttempts: maxAttempts})
 	if err != nil {
 		return nil, fmt.Errorf("set up the jobs: %w", err)
 	}
@@ -94,7 +95,7 @@ func (w worker) Work(ctx context.Context, j *river.Job[job]) error {
 		return nil
 	case errors.Is(context.Cause(ctx), context.Canceled) && errors.Is(err, context.Canceled):
 		return river.JobSnooze(0)
-	case w.work.Attempts > 0 && j.Attempt >= w.work.Attempts:
+	case j.Attempt >= cmp.Or(w.work.Attempts, river.MaxAttemptsDefault):
 		return river.JobCancel(err)
 	}
 	return err
@@ -118,6 +119,10 @@ func (w worker) NextRetry(j *river.Job[job]) time.Time {
 }
 
 const (
+	// maxAttempts is more than there will be: attempts that end with the process count, and
+	// are no fault of the job. After how many errors it is given up is in worker.Work.
+	maxAttempts = 10_000
+
 	fetchPause = 10 * time.Millisecond // between two looks for jobs
 	fetchPoll  = time.Second           // where no news of a job comes
 	softStop   = 10 * time.Second      // for jobs to end by themselves
@@ -140,6 +145,7 @@ func work[T any](ctx context.Context, q *queue[T], d *DB, works []fleet.Work) (f
 		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2 * runtime.GOMAXPROCS(0)}},
 		RescueStuckJobsAfter: 24 * time.Hour, // Work looks after those of a dead process
 		SkipUnknownJobCheck:  true,
+		MaxAttempts:          maxAttempts,
 	}
 	for _, w := range works {
 		river.AddWorkerArgs(config.Workers, job{kind: w.Kind}, river.Worker[job](worker{work: w}))

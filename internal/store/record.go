@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -20,9 +21,8 @@ import (
 
 // Candidates gives the machines that evidence may be about.
 func (d *DB) Candidates(ctx context.Context, id fleet.Identity) ([]fleet.Placing, error) {
-	var rows []hostRow
-	s := d.read.NewSelect().Model(&rows).OrderBy("id", bun.OrderAsc)
-	n := 0
+	var conditions []string
+	var values []any
 	for _, c := range []struct {
 		column, value string
 		use           bool
@@ -32,17 +32,27 @@ func (d *DB) Candidates(ctx context.Context, id fleet.Identity) ([]fleet.Placing
 		{"product_id", id.ProductID, id.Name == ""}, // many machines share one
 	} {
 		if c.use && c.value != "" {
-			s.WhereOr("? = ?", bun.Ident(c.column), c.value)
-			n++
+			conditions = append(conditions, c.column+" = ?")
+			values = append(values, c.value)
 		}
 	}
-	if n == 0 {
+	if len(values) == 0 {
 		return nil, nil
 	}
-	if err := s.Scan(ctx); err != nil {
+	var rows []hostRow
+	err := d.read.NewSelect().Model(&rows).Where("("+strings.Join(conditions, " OR ")+")", values...).Where("merged_into = 0").
+		OrderBy("id", bun.OrderAsc).Scan(ctx)
+	if err != nil {
 		return nil, err
 	}
 	return d.placings(ctx, rows)
+}
+
+// Unplaced gives evidence that is given to no machine.
+func (d *DB) Unplaced(ctx context.Context, sighting int64) (fleet.Part, error) {
+	var row sightingRow
+	err := d.read.NewSelect().Model(&row).Where("id = ? AND host_id = 0", sighting).Scan(ctx)
+	return fleet.Part{Sighting: row.sighting(), Body: row.Body}, one(err)
 }
 
 // Placing gives one machine.
@@ -134,6 +144,13 @@ func (d *DB) Record(ctx context.Context, r fleet.Result) error {
 				return err
 			}
 		}
+		if len(r.Placed) > 0 {
+			_, err := tx.NewUpdate().Model((*conflictRow)(nil)).Set("resolved = ?", stamp(r.Now)).Set("by_whom = ?", r.By).
+				Where("resolved = 0 AND host_id = 0 AND sighting_id IN (?)", bun.List(r.Placed)).Exec(ctx)
+			if err != nil {
+				return err
+			}
+		}
 		if len(r.Unchanged) > 0 {
 			_, err := tx.NewUpdate().Table("host").Set("as_of = ?, catalog = ?, assessed = ?", int64(r.AsOf), r.Catalog, stamp(r.Now)).
 				Where("id IN (?)", bun.List(r.Unchanged)).Exec(ctx)
@@ -207,6 +224,16 @@ func assessed(ctx context.Context, tx tx, a *fleet.Assessed, now time.Time) erro
 	if err != nil {
 		return err
 	}
+	if a.Back {
+		if _, err = tx.NewUpdate().Table("host").Set("retired = ?", false).Where("id = ?", row.ID).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	if a.Absorbs != 0 {
+		if err = absorb(ctx, tx, row.ID, a, now); err != nil {
+			return err
+		}
+	}
 	evidence, err := addParts(ctx, tx, a.Parts, row.ID)
 	if err != nil {
 		return err
@@ -236,6 +263,38 @@ func assessed(ctx context.Context, tx tx, a *fleet.Assessed, now time.Time) erro
 	return nil
 }
 
+// absorb makes one machine a part of another.
+func absorb(ctx context.Context, tx tx, into int64, a *fleet.Assessed, now time.Time) error {
+	from := a.Absorbs
+	for _, q := range []struct {
+		sql  string
+		args []any
+	}{
+		{"UPDATE sighting SET host_id = ? WHERE host_id = ?", []any{into, from}},
+		{"UPDATE host_change SET host_id = ? WHERE host_id = ?", []any{into, from}},
+		{"UPDATE note SET host_id = ? WHERE host_id = ?", []any{into, from}},
+		{"UPDATE risk SET host_id = ? WHERE host_id = ?", []any{into, from}},
+		{"INSERT INTO host_tag (host_id, tag) SELECT ?, tag FROM host_tag WHERE host_id = ? ON CONFLICT DO NOTHING", []any{into, from}},
+		{"DELETE FROM host_tag WHERE host_id = ?", []any{from}},
+		{
+			"UPDATE conflict SET resolved = ?, by_whom = ? WHERE resolved = 0 AND (host_id = ? AND other_id = ? OR host_id = ? AND other_id = ?)",
+			[]any{stamp(now), a.By, into, from, from, into},
+		},
+		{"UPDATE conflict SET host_id = ? WHERE host_id = ?", []any{into, from}},
+		{"UPDATE conflict SET other_id = ? WHERE other_id = ?", []any{into, from}},
+		{"UPDATE host SET merged_into = ? WHERE merged_into = ?", []any{into, from}},
+	} {
+		if _, err := tx.NewRaw(q.sql, q.args...).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	res, err := tx.NewRaw("UPDATE host SET merged_into = ?, retired = ?, version = version + 1 WHERE id = ? AND merged_into = 0", into, true, from).Exec(ctx)
+	if err != nil {
+		return err
+	}
+	return touched(res)
+}
+
 // addParts stores the current evidence of a machine, and gives the first that is new.
 func addParts(ctx context.Context, tx tx, parts []fleet.Part, host int64) (first int64, err error) {
 	if parts == nil {
@@ -248,6 +307,16 @@ func addParts(ctx context.Context, tx tx, parts []fleet.Part, host int64) (first
 		if p.Renewed && id != 0 {
 			if _, err = tx.NewUpdate().Model((*sightingRow)(nil)).Set("body = ?", p.Body).Where("id = ?", id).Exec(ctx); err != nil {
 				return 0, err
+			}
+		}
+		if id != 0 && p.Host == 0 { // given to none before
+			res, failed := tx.NewUpdate().Model((*sightingRow)(nil)).Set("host_id = ?", host).Set("current = ?", p.Current).
+				Where("id = ? AND host_id = 0", id).Exec(ctx)
+			if failed != nil {
+				return 0, failed
+			}
+			if n, failed := res.RowsAffected(); failed != nil || n == 0 {
+				return 0, errors.Join(failed, fleet.ErrStale)
 			}
 		}
 		if id == 0 {
@@ -263,7 +332,7 @@ func addParts(ctx context.Context, tx tx, parts []fleet.Part, host int64) (first
 		}
 	}
 	_, err = tx.NewUpdate().Model((*sightingRow)(nil)).Set("current = ?", false).Set("body = NULL").
-		Where("host_id = ? AND current AND id NOT IN (?)", host, bun.List(keep)).Exec(ctx)
+		Where("host_id = ? AND (current OR body IS NOT NULL) AND id NOT IN (?)", host, bun.List(keep)).Exec(ctx)
 	return first, err
 }
 

@@ -10,6 +10,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -152,17 +154,8 @@ func (d *DB) openPostgreSQL(ctx context.Context, address string) error {
 		return fmt.Errorf("open the database: %w", err)
 	}
 	d.closers = append(d.closers, func() error { d.pool.Close(); return nil })
-	lock, err := d.pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("open the database: %w", err)
-	}
-	d.closers = append(d.closers, func() error { return lock.Hijack().Close(context.Background()) })
-	var got bool
-	if err = lock.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockKey).Scan(&got); err != nil {
-		return fmt.Errorf("lock the database: %w", err)
-	}
-	if !got {
-		return fmt.Errorf("the database cannot be used: %w", ErrBusy)
+	if err = d.lockDatabase(ctx); err != nil {
+		return err
 	}
 	db := stdlib.OpenDBFromPool(d.pool)
 	d.closers = append(d.closers, db.Close)
@@ -174,6 +167,41 @@ func (d *DB) openPostgreSQL(ctx context.Context, address string) error {
 	}
 	d.post, err = newQueue(driver, d.log)
 	return err
+}
+
+// lockWait is how long to wait for the lock of a process that was killed: the server must
+// notice first that it is gone.
+const lockWait = 10 * time.Second
+
+// lockDatabase keeps other processes out of the database for as long as a connection lives
+// that is used for nothing else.
+func (d *DB) lockDatabase(ctx context.Context) error {
+	c, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	lock := c.Hijack()
+	d.closers = append(d.closers, func() error { return lock.Close(context.Background()) })
+	// If the computer of another process is gone, the server notices in a minute.
+	if _, err := lock.Exec(ctx, "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"); err != nil {
+		return fmt.Errorf("lock the database: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, lockWait, ErrBusy)
+	defer cancel()
+	for {
+		var got bool
+		if err := lock.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockKey).Scan(&got); err != nil {
+			return fmt.Errorf("lock the database: %w", cmp.Or(context.Cause(ctx), err))
+		}
+		if got {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the database cannot be used: %w", context.Cause(ctx))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // Close closes the store; jobs must have been stopped.

@@ -13,6 +13,9 @@ import (
 func open(t *testing.T, c store.Config) *store.DB {
 	t.Helper()
 	c.Dir = t.TempDir()
+	if c.Database == "" {
+		storetest.SQLite(t, c.Dir)
+	}
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

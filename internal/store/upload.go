@@ -114,6 +114,21 @@ func (d *DB) Uploads(ctx context.Context, q fleet.UploadQuery) (list []fleet.Upl
 	return list, err
 }
 
+// RetryUpload asks for an upload that failed to be read again.
+func (d *DB) RetryUpload(ctx context.Context, id int64) error {
+	return d.change(ctx, func(tx tx) error {
+		res, err := tx.NewUpdate().Model((*uploadRow)(nil)).Set("state = ?", int(fleet.UploadReceived)).Set("error = ''").Set("done = 0").
+			Where("id = ? AND state = ?", id, int(fleet.UploadFailed)).Exec(ctx)
+		if err == nil {
+			err = touched(res)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.enqueue(ctx, fleet.ReadUpload{Upload: id})
+	})
+}
+
 type sightingRow struct {
 	bun.BaseModel `bun:"table:sighting"`
 

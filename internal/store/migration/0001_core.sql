@@ -67,6 +67,7 @@ CREATE TABLE host (
 	criticality  INTEGER NOT NULL,
 	entitlement  ${TEXT} NOT NULL,
 	retired      BOOLEAN NOT NULL,
+	merged_into  BIGINT NOT NULL, -- 0: it is a machine of its own
 	first_seen   BIGINT NOT NULL,
 	last_seen    BIGINT NOT NULL
 );

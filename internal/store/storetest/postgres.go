@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/oldguard/oldguard/internal/peer"
+	"github.com/oldguard/oldguard/internal/store"
 )
 
 // PostgreSQL starts a server for the time of the test, reached by a socket in a folder of
@@ -31,6 +33,7 @@ func PostgreSQL(t *testing.T) (database func(t *testing.T) string) {
 		server = start(t)
 	}
 	var n atomic.Int64
+	var template sync.Once
 	return func(t *testing.T) string {
 		t.Helper()
 		u, err := url.Parse(server)
@@ -49,7 +52,15 @@ func PostgreSQL(t *testing.T) (database func(t *testing.T) string) {
 			_, err = c.Exec(ctx, sql)
 			return err
 		}
-		if err := do("CREATE DATABASE " + name); err != nil {
+		first := fmt.Sprintf("oldguard_test_%d", os.Getpid())
+		template.Do(func() {
+			if err := do("CREATE DATABASE " + first); err != nil {
+				t.Fatal(err)
+			}
+			u.Path = "/" + first
+			migrated(t, store.Config{Dir: t.TempDir(), Database: u.String()})
+		})
+		if err := do("CREATE DATABASE " + name + " TEMPLATE " + first); err != nil {
 			t.Fatal(err)
 		}
 		if os.Getenv("TEST_POSTGRES_URL") != "" {
@@ -63,6 +74,42 @@ func PostgreSQL(t *testing.T) (database func(t *testing.T) string) {
 		}
 		u.Path = "/" + name
 		return u.String()
+	}
+}
+
+// migrated makes the tables of a store.
+func migrated(t testing.TB, c store.Config) {
+	t.Helper()
+	db, err := store.Open(context.Background(), c)
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var template struct {
+	sync.Once
+	content []byte
+}
+
+// SQLite puts a database with its tables into a folder, as opening a store there would:
+// that takes a while, and tests open many. It is for tests that are not about it.
+func SQLite(t testing.TB, dir string) {
+	t.Helper()
+	const name = "oldguard.sqlite"
+	template.Do(func() {
+		first := t.TempDir()
+		migrated(t, store.Config{Dir: first})
+		b, err := os.ReadFile(filepath.Join(first, name)) // #nosec G304 -- for tests
+		if err != nil {
+			t.Fatal(err)
+		}
+		template.content = b
+	})
+	if err := os.WriteFile(filepath.Join(dir, name), template.content, 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -313,6 +313,7 @@ func hosts(t *testing.T, s Store) {
 		BySite:        []fleet.Count{{Value: "KÖLN", Hosts: 2}, {Value: "", Hosts: 1}},
 		ByOwner:       []fleet.Count{{Value: "", Hosts: 1}, {Value: "Max", Hosts: 1}, {Value: "Zoë Ümlaut", Hosts: 1}},
 		ByCriticality: map[fleet.Criticality]int{fleet.CriticalityUnset: 1, fleet.CriticalityHigh: 2},
+		ByBuild:       []fleet.Count{{Value: "6002"}, {Value: "6003", Hosts: 3}},
 		ByBehind:      []fleet.Count{{Value: "0"}, {Value: "1-3"}, {Value: "4-12", Hosts: 1}, {Value: "13+", Hosts: 1}, {Value: "unknown", Hosts: 1}},
 		Exploited:     2, Restart: 1, Unseen: 1,
 	}, o)
