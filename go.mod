@@ -5,10 +5,12 @@ go 1.26.0
 require (
 	github.com/a-h/templ v0.3.1100 // pages of the server, with escaping and types
 	github.com/coreos/go-oidc/v3 v3.21.0 // login at another authority
+	github.com/danielgtaylor/huma/v2 v2.37.2 // the HTTP API: checks, OpenAPI 3.1 and problem details from Go types
 	github.com/google/go-cmp v0.7.0 // tests: differences one can read
 	github.com/jackc/pgx/v5 v5.12.0 // PostgreSQL
 	github.com/klauspost/compress v1.20.3 // zstd, the frames of the catalogue: the standard library has none
 	github.com/pressly/goose/v3 v3.29.0 // migrations of the database, numbered files run once
+	github.com/prometheus/client_golang v1.25.0 // figures of the server at /metrics
 	github.com/riverqueue/river v0.49.0 // jobs that survive a crash, in the same database as what they are about
 	github.com/riverqueue/river/riverdriver v0.49.0 // the type of its drivers
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.49.0 // jobs on PostgreSQL
@@ -28,10 +30,6 @@ require (
 	golang.org/x/text v0.43.0 // code pages of old consoles
 	modernc.org/sqlite v1.62.0 // SQLite without cgo
 )
-
-require github.com/danielgtaylor/huma/v2 v2.37.2 // the HTTP API: checks, OpenAPI 3.1 and problem details from Go types
-
-require github.com/prometheus/client_golang v1.25.0
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
