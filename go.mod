@@ -26,6 +26,7 @@ require (
 	github.com/xuri/excelize/v2 v2.11.1 // spreadsheet reports
 	golang.org/x/crypto v0.58.0 // argon2id, the hashes of passwords
 	golang.org/x/oauth2 v0.38.0 // likewise: the code flow with PKCE
+	golang.org/x/sys v0.49.0 // tests: packets on the wire, in the proofs of firewall policies
 	golang.org/x/term v0.47.0 // whether there is a terminal, and how wide
 	golang.org/x/text v0.43.0 // code pages of old consoles
 	modernc.org/sqlite v1.62.0 // SQLite without cgo
@@ -68,7 +69,6 @@ require (
 	go.uber.org/multierr v1.11.0 // indirect
 	golang.org/x/net v0.62.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	modernc.org/libc v1.80.1 // indirect

@@ -105,7 +105,7 @@ func random(seed uint64) *policy.Policy {
 // TestWrittenAndReadBack is the same policy as the one that was written, and as what the dialect
 // of nftables makes of it.
 func TestWrittenAndReadBack(t *testing.T) {
-	const policies, packets = 100, 100
+	const policies, packets = 60, 170
 	for seed := range uint64(policies) {
 		p := random(seed)
 		v := policy.View{File: "f", Own: p.Own, Interface: p.Interface}

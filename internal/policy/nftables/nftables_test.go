@@ -79,7 +79,7 @@ func random(seed uint64) *policy.Policy {
 
 // TestWrittenAndReadBack is the same policy, packet by packet, and stays the same text.
 func TestWrittenAndReadBack(t *testing.T) {
-	const policies, packets = 100, 100
+	const policies, packets = 60, 170
 	for seed := range uint64(policies) {
 		p := random(seed)
 		text := write(t, p)
