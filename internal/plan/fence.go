@@ -46,7 +46,8 @@ type fencer struct {
 	watched  bool
 	scanner  map[netip.Addr]int // ports that a scanner tried
 	rpc      map[[2]netip.Addr]bool
-	talker   map[talkerKey]int // place in Dependency.Peers
+	talker   map[talkerKey]int // place in Dependency.Peers, where a peer can come again
+	ownRPC   []policy.Ports
 	networks []roleNetwork
 }
 
@@ -57,7 +58,7 @@ type talkerKey struct {
 
 // flow is one conversation of the machine, seen from it.
 type flow struct {
-	host.Conversation
+	*host.Conversation
 	dir            policy.Direction
 	peer           netip.Addr
 	place          Place
@@ -83,6 +84,7 @@ func Isolate(h *host.Host, c *catalog.Catalog, o IsolateOptions, on time.Time) *
 		roles: map[netip.Addr]map[string]string{}, scanner: map[netip.Addr]int{}, rpc: map[[2]netip.Addr]bool{},
 		talker: map[talkerKey]int{},
 	}
+	x.ownRPC, _ = RPCPorts(h)
 	x.watches()
 	x.addresses()
 	x.conversations()
@@ -222,7 +224,9 @@ func lastOfNetwork(p netip.Prefix) netip.Addr {
 func (x *fencer) conversations() {
 	all := x.host.Traffic.All()
 	refusedPorts := map[netip.Addr]int{}
-	for _, t := range all {
+	x.flows = make([]flow, 0, len(all)) // there may be very many
+	for i := range all {
+		t := &all[i]
 		if answer(t.Talk) {
 			continue
 		}
@@ -287,15 +291,17 @@ func answer(t host.Talk) bool {
 		t.Proto == host.ICMPv6 && (t.Port <= 4 || t.Port >= 129 && t.Port <= 137 || t.Port == 143)
 }
 
+// peerRPC are the ports of RPC on a machine of which nothing is known: those before Vista and
+// Server 2008, and those since.
+var peerRPC = []policy.Ports{{From: 1025, To: 5000}, {From: 49152, To: 65535}}
+
 // dynamicPorts are those on which the server of a flow offers RPC. What a peer runs is not
 // known: it may be older than Vista.
 func (x *fencer) dynamicPorts(f *flow) []policy.Ports {
-	if f.dir == policy.In {
-		if own, _ := RPCPorts(x.host); len(own) > 0 {
-			return own
-		}
+	if f.dir == policy.In && len(x.ownRPC) > 0 {
+		return x.ownRPC
 	}
-	return []policy.Ports{{From: 1025, To: 5000}, {From: 49152, To: 65535}}
+	return peerRPC
 }
 
 // program names a process: what the source shows, else by its number.
@@ -544,11 +550,15 @@ func (x *fencer) add(at int, f *flow) {
 			r.From = append(r.From, s.From)
 		}
 	}
-	k := talkerKey{at, f.peer}
-	i, ok := x.talker[k]
+	i, ok := 0, false
+	if f.dynamic || len(x.Own) > 1 { // else no peer comes again: with another port, or to another address
+		k := talkerKey{at, f.peer}
+		if i, ok = x.talker[k]; !ok {
+			x.talker[k] = len(d.Peers)
+		}
+	}
 	if !ok {
 		i = len(d.Peers)
-		x.talker[k] = i
 		d.Peers = append(d.Peers, Talker{Addr: f.peer})
 	}
 	t := &d.Peers[i]
@@ -648,18 +658,20 @@ func (x *fencer) unused() {
 
 // count lists the peers with the numbers of what they are in.
 func (x *fencer) count() {
-	byAddr := map[netip.Addr]*Peer{}
+	byAddr := map[netip.Addr]int{}
 	peer := func(a netip.Addr) *Peer {
-		p := byAddr[a]
-		if p == nil {
-			p = &Peer{Addr: a, Name: x.names[a], Place: x.place(a)}
+		at, ok := byAddr[a]
+		if !ok {
+			at = len(x.Peers)
+			byAddr[a] = at
+			p := Peer{Addr: a, Name: x.names[a], Place: x.place(a)}
 			for _, role := range slices.Sorted(maps.Keys(x.roles[a])) {
 				p.Roles = append(p.Roles, role)
 				p.Because = append(p.Because, x.roles[a][role])
 			}
-			byAddr[a] = p
+			x.Peers = append(x.Peers, p)
 		}
-		return p
+		return &x.Peers[at]
 	}
 	for a := range x.roles {
 		peer(a)
@@ -673,9 +685,6 @@ func (x *fencer) count() {
 				p.Cut++
 			}
 		}
-	}
-	for _, p := range byAddr {
-		x.Peers = append(x.Peers, *p)
 	}
 	slices.SortFunc(x.Peers, func(a, b Peer) int { return a.Addr.Compare(b.Addr) })
 }

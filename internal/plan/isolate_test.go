@@ -203,6 +203,17 @@ func TestPortsOfControllersAreRPC(t *testing.T) {
 	}
 }
 
+// TestPeerOfTwoAddresses: who talks to two addresses of the machine is one peer.
+func TestPeerOfTwoAddresses(t *testing.T) {
+	h := fenced(t)
+	h.Addresses = append(h.Addresses, host.Address{Addr: addr("10.1.0.11"), Bits: 24})
+	talked(h, "10.1.0.51", "10.1.0.11", host.TCP, 445, 2, 0)
+	p := isolated(t, h, plan.IsolateOptions{})
+	if got := decided(p); !slices.Contains(got, "allow in-smb seen: 10.1.0.51 10.1.0.52") {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+}
+
 func TestScannerIsCut(t *testing.T) {
 	h := fenced(t)
 	for port := range uint16(100) {
