@@ -29,6 +29,7 @@ type Inspection struct {
 	ProgramsWhole bool        `json:"programs_whole"` // a source listed every one
 	// Files are program files of Windows; AtLeast is the highest revision of the machine's
 	// build among them, a lower bound of its own; null where none tells.
+	SetUp   SetUp         `json:"set_up"`
 	Files   []SystemFile  `json:"files"`
 	AtLeast *winver.Build `json:"revision_at_least"`
 	Errors  []LogError    `json:"log_errors"`
@@ -89,6 +90,7 @@ func inspection(a *assess.Assessment) *Inspection {
 		Packages: each(h.Packages, packageOf), LicencesWhole: h.LicencesWhole.Or(false),
 		Programs:      each(h.Programs, func(p host.Program) Installed { return Installed{p.Name, p.Version, p.Publisher, sourceOf(p.From)} }),
 		ProgramsWhole: h.ProgramsWhole.Or(false),
+		SetUp:         setUpOf(h),
 		Files: each(h.Files, func(f host.File) SystemFile {
 			return SystemFile{f.Name, f.Version.String(), f.Arch.String(), sourceOf(f.From)}
 		}),
@@ -128,6 +130,7 @@ func (o inspectionText) prepare(a *assess.Assessment) (Part, error) {
 	t.restart(h)
 	t.licences(h)
 	t.programs(h)
+	t.setUp(h)
 	t.files(h)
 	t.errors(h.Errors)
 	if len(h.Gaps) > 0 {
