@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -269,9 +270,9 @@ func TestPeerNetFlow(t *testing.T) {
 		}
 	})
 	t.Cleanup(stop)
-	listening(t, port)
+	waiting(t, port)
 	run(t, softflowd, "-r", capture, "-n", "127.0.0.1:"+port, "-v", "9", "-d", "-p", filepath.Join(dir, "pid"), "-c", "none")
-	time.Sleep(200 * time.Millisecond) // what is in the socket
+	waiting(t, port)
 	stop()
 	for _, format := range []string{"csv", "json", "long6", "pipe"} {
 		text := run(t, nfdump, "-R", flows, "-o", format)
@@ -296,16 +297,28 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// listening waits until somebody has the port.
-func listening(t *testing.T, port string) {
+// waiting waits until the socket on a port is there and, in its queue, nothing is left to be read. It
+// asks the system: to try the port would take it from who is about to open it. softflowd has ended when
+// what it sent is waited for, and on the loopback what is sent is there.
+func waiting(t *testing.T, port string) {
 	t.Helper()
-	for range 100 {
-		c, err := net.ListenPacket("udp4", "127.0.0.1:"+port)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 500 {
+		b, err := os.ReadFile("/proc/net/udp")
 		if err != nil {
+			time.Sleep(time.Second) // not on Linux
 			return
 		}
-		c.Close()
+		for line := range strings.Lines(string(b)) { // sl local_address rem_address st tx_queue:rx_queue
+			f := strings.Fields(line)
+			if len(f) > 4 && strings.HasSuffix(f[1], fmt.Sprintf(":%04X", n)) && strings.HasSuffix(f[4], ":00000000") {
+				return
+			}
+		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatalf("nobody waits on port %s", port)
+	t.Fatalf("nobody reads what comes on port %s", port)
 }
