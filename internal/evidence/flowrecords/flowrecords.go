@@ -92,7 +92,7 @@ type reading struct {
 	sampled                                     uint64 // 1 in so many; 1 if it is not said in how many
 	firewall, translated, cut                   bool
 	unsure, stray, noType, noSource, unanswered uint64
-	lostNames, lostWindows                      uint64
+	lostNames, lostWindows, timeless            uint64
 	double                                      []string // columns that a table has twice
 }
 
@@ -180,6 +180,9 @@ func (x *reading) skip(why reason) {
 // take counts a record and passes it on.
 func (x *reading) take(f *flow) {
 	x.watch.Records++
+	if f.first.IsZero() {
+		x.timeless++
+	}
 	if !f.first.IsZero() && (x.watch.First.IsZero() || f.first.Before(x.watch.First)) {
 		x.watch.First = f.first
 	}
@@ -290,6 +293,7 @@ func (x *reading) finish() {
 	limit(x.stray > 0, "packets that were refused and belong to no attempt to connect, such as late answers, are left out: %d", x.stray)
 	limit(x.noType > 0, "records of ICMP without the type of the message: %d", x.noType)
 	limit(x.translated, "addresses are translated on the way: such a conversation is listed as its client and as its server see it")
+	limit(x.timeless > 0, "records without a time, or without the year of it: %d", x.timeless)
 	limit(x.time.local > 0, "times have no zone: they are as the program that wrote them had its clock")
 	limit(x.time.vague > 0, "times in which day and month cannot be told apart are not read: %d", x.time.vague)
 	limit(x.time.noDay > 0, "times without a day are not read: %d", x.time.noDay)

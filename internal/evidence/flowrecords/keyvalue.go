@@ -34,7 +34,7 @@ const maxKeys = 400
 
 func splitKeys(line []byte, r *row) verdict {
 	if bytes.IndexByte(line, '=') < 0 {
-		return mismatch
+		return nothing // of another program, in the same log
 	}
 	front := line[:bytes.IndexByte(line, '=')]
 	var sources, targets, ports int
@@ -86,6 +86,9 @@ func splitKeys(line []byte, r *row) verdict {
 			continue
 		}
 		r.set(m, value(text))
+	}
+	if !r.any(roleSource, roleTarget) {
+		return nothing
 	}
 	if !r.is(roleSource, roleTarget) || !r.any(roleProto, roleTargetPort, roleService) {
 		return mismatch

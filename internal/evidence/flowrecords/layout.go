@@ -351,7 +351,7 @@ func filterLog(line []byte) *layout {
 func splitFilterLog(line []byte, r *row) verdict {
 	at := bytes.Index(line, []byte("filterlog"))
 	if at < 0 {
-		return mismatch
+		return nothing // of another program, in the same log
 	}
 	list := line[at:]
 	front, _, ok := bytes.Cut(list, []byte{','})
