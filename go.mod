@@ -23,6 +23,7 @@ require (
 	github.com/uptrace/bun v1.3.0 // the same statements for SQLite and PostgreSQL
 	github.com/uptrace/bun/dialect/pgdialect v1.3.0 // its PostgreSQL
 	github.com/uptrace/bun/dialect/sqlitedialect v1.3.0 // its SQLite
+	github.com/wneessen/go-mail v0.8.1 // messages by SMTP: encoding, TLS, authentication
 	github.com/xuri/excelize/v2 v2.11.1 // spreadsheet reports
 	golang.org/x/crypto v0.58.0 // argon2id, the hashes of passwords
 	golang.org/x/oauth2 v0.38.0 // likewise: the code flow with PKCE
