@@ -119,7 +119,7 @@ func post(ctx context.Context, c *http.Client, u *url.URL, body []byte, header m
 		}
 		return err
 	}
-	defer func() { _ = res.Body.Close() }() // only its status counts
+	defer func() { _ = res.Body.Close() }()          // only its status counts
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswer) // what is answered is not shown
 	switch code := res.StatusCode; {
 	case code/100 == 2:
