@@ -244,11 +244,8 @@ func (x *fencer) conversations() {
 			continue
 		}
 		f.place = x.place(f.peer)
+		f.count()
 		for _, s := range t.Seen {
-			f.times += s.Times
-			f.refused += s.Refused
-			f.packets += s.Packets
-			f.bytes += s.Bytes
 			f.sure = f.sure || s.Sure
 			f.first, f.last = widest(f.first, f.last, s.First, s.Last)
 			if f.program == "" {
@@ -281,6 +278,30 @@ func (x *fencer) conversations() {
 			f.dynamic = true
 		}
 	}
+}
+
+// count adds up what each reader saw, and takes the most that one of them did: a capture and
+// a log of the same days see the same connections. One that got through anywhere did.
+func (f *flow) count() {
+	through := 0
+	for i, s := range f.Seen {
+		if slices.ContainsFunc(f.Seen[:i], func(o host.Sighting) bool { return o.From.Reader == s.From.Reader }) {
+			continue // counted with the first of its reader
+		}
+		var times, refused int
+		var packets, bytes uint64
+		for _, o := range f.Seen[i:] {
+			if o.From.Reader == s.From.Reader {
+				times += o.Times
+				refused += o.Refused
+				packets += o.Packets
+				bytes += o.Bytes
+			}
+		}
+		f.times, through = max(f.times, times), max(through, times-refused)
+		f.packets, f.bytes = max(f.packets, packets), max(f.bytes, bytes)
+	}
+	f.refused = f.times - through
 }
 
 // answer reports whether a message of ICMP is an answer or an error about another

@@ -214,6 +214,39 @@ func TestPeerOfTwoAddresses(t *testing.T) {
 	}
 }
 
+// TestSeenByTwoReaders: what a capture and a log saw of the same days is not added up, and what got
+// through by one of them did.
+func TestSeenByTwoReaders(t *testing.T) {
+	h := fenced(t)
+	log := func(client string, port uint16, times, refused int) {
+		h.Traffic.Add(host.Talk{Client: addr(client), Server: addr("10.1.0.10"), Proto: host.TCP, Port: port}, host.Sighting{
+			From: host.Source{Reader: "firewalllog", Input: "pfirewall.log"}, Times: times, Refused: refused, First: monday, Last: friday, Sure: true,
+		})
+	}
+	log("10.1.0.51", 445, 35, 0)
+	log("10.2.0.9", 4711, 1, 0)
+	talked(h, "10.1.0.77", "10.1.0.10", host.TCP, 8443, 3, 3)
+	log("10.1.0.77", 8443, 1, 0)
+	for _, d := range isolated(t, h, plan.IsolateOptions{}).Dependencies {
+		for _, p := range d.Peers {
+			switch p.Addr {
+			case addr("10.1.0.51"):
+				if p.Times != 40 {
+					t.Errorf("%s: seen %d times; want 40", d.ID, p.Times)
+				}
+			case addr("10.2.0.9"):
+				if !d.Once {
+					t.Errorf("%s: one connection in two sources is more than one", d.ID)
+				}
+			case addr("10.1.0.77"):
+				if d.Decision != plan.Allow || p.Times != 3 || p.Refused != 2 {
+					t.Errorf("%s: %s, %d times, %d refused; want it allowed, 3, 2", d.ID, d.Decision, p.Times, p.Refused)
+				}
+			}
+		}
+	}
+}
+
 func TestScannerIsCut(t *testing.T) {
 	h := fenced(t)
 	for port := range uint16(100) {
