@@ -162,6 +162,8 @@ type Policy struct {
 	// Notes say, one sentence each, what the model or a dialect cannot express, or what of
 	// a file that was read could not be understood.
 	Notes []string
+	// Remarks say how a file was read. Unlike Notes they leave nothing open.
+	Remarks []string
 }
 
 // View is from where a dialect reads rules: whose they are, and from which side a firewall in

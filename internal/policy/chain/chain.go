@@ -108,9 +108,9 @@ func (s *Ruleset) Policy(v policy.View) (*policy.Policy, error) {
 	between := forward || !own
 	switch {
 	case forward && own:
-		p.Notes = append(p.Notes, "chains of the hooks input and output are about the firewall itself and were not compared")
+		p.Remarks = append(p.Remarks, "chains of the hooks input and output are about the firewall itself and were not compared")
 	case own:
-		p.Notes = append(p.Notes, "no chain of the hook forward has rules: input and output were read, as on the machine itself")
+		p.Remarks = append(p.Remarks, "no chain of the hook forward has rules: input and output were read, as on the machine itself")
 	case !forward && !s.used("prerouting") && !s.used("postrouting"):
 		p.Notes = append(p.Notes, "no chain with rules is at a hook: everything passes")
 	}

@@ -300,7 +300,7 @@ func TestNotes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]policy.Action{tt.in, tt.out}, []policy.Action{p.In, p.Out}); diff != "" || !strings.Contains(strings.Join(p.Notes, "\n"), tt.want) {
+			if diff := cmp.Diff([]policy.Action{tt.in, tt.out}, []policy.Action{p.In, p.Out}); diff != "" || !strings.Contains(strings.Join(slices.Concat(p.Notes, p.Remarks), "\n"), tt.want) {
 				t.Errorf("%s %v", diff, p.Notes)
 			}
 		})

@@ -266,7 +266,7 @@ func TestReadSaved(t *testing.T) {
 			}
 		})
 	}
-	golden.Check(t, "testdata/saved.notes", []byte(strings.Join(p.Notes, "\n")+"\n"))
+	golden.Check(t, "testdata/saved.notes", []byte(strings.Join(slices.Concat(p.Notes, p.Remarks), "\n")+"\n"))
 }
 
 // TestOneFamilyOnly does not take silence about IPv6 for an open door, nor for a closed one.

@@ -65,7 +65,7 @@ func readCommands(text string, v policy.View) *policy.Policy {
 			p.Host = strings.TrimSuffix(name, ".")
 		}
 		if note, ok := strings.CutPrefix(line, noteLine); ok {
-			p.Notes = append(p.Notes, strings.ReplaceAll(note, "%%", "%"))
+			p.Remarks = append(p.Remarks, strings.ReplaceAll(note, "%%", "%"))
 		}
 		if line == netsh.Begin {
 			break

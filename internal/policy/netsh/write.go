@@ -468,8 +468,7 @@ func (c *writer) file(name string, o Options) []byte {
 	for _, s := range Remarks(c.p) {
 		line("rem %s", s)
 	}
-	notes := slices.Clone(c.p.Notes)
-	notes = append(notes, c.notes...)
+	notes := slices.Concat(c.p.Notes, c.p.Remarks, c.notes)
 	var said []string
 	for _, s := range notes {
 		if s = remark(s, maxReason); s != "" && !slices.Contains(said, s) {

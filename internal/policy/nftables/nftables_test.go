@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,7 +229,7 @@ func TestReadByHand(t *testing.T) {
 			}
 		})
 	}
-	golden.Check(t, "testdata/byhand.notes", []byte(strings.Join(p.Notes, "\n")+"\n"))
+	golden.Check(t, "testdata/byhand.notes", []byte(strings.Join(slices.Concat(p.Notes, p.Remarks), "\n")+"\n"))
 }
 
 func TestSniff(t *testing.T) {
