@@ -14,6 +14,7 @@ import (
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/plan"
+	"github.com/oldguard/oldguard/internal/policy/dialect"
 	"github.com/oldguard/oldguard/internal/report"
 )
 
@@ -23,6 +24,8 @@ type isolator struct {
 	addresses, jumps, roles, inside []string
 	once                            string
 	device                          string // the firewall's interface
+	check, checkAs                  string
+	rules                           *ruleFile // of check; nil without it
 }
 
 func newPlanIsolate(e Env) *cobra.Command {
@@ -46,16 +49,24 @@ evidence could not tell. No firewall and no machine is touched.
 What the owner knows helps: --jump, --role and --inside say who is who; --address says which
 addresses are the machine's where no evidence does.
 
+With --check FILE it reads the rules that a firewall has now and says what they leave open that
+the plan does not need, and what they stop that it does. FILE is ` + checkHelp() + `.
+The word own in its place takes what the evidence shows of the machine's own firewall.
+
 Formats:
 ` + help.String() + `
 Exit status: 0 nothing is cut, no control is set otherwise, and nothing is left open, 1 could
 not run, 2 wrong use, 3 something is cut, or a control is set otherwise than it should be,
-4 there can be no policy, or the evidence leaves a question or a control open; 3 beats 4.
+4 there can be no policy, or the evidence leaves a question or a control open; 3 beats 4. With
+--check it is about these rules alone: 0 they do what the plan does, 3 something is left open or
+stopped, 4 not all of them could be understood, or there can be no policy to compare with.
 `,
 		Example: `  oldguard plan isolate --jump 192.0.2.40 fs01/                  what stays and what is cut
   oldguard plan isolate --format html -o fs01.html fs01.txt netstat.txt fs01.pcap
   oldguard plan isolate --role backup-server=192.0.2.50 --role domain-controller=192.0.2.5 fs01/
-  oldguard plan isolate --address 192.0.2.10 --inside 198.51.100.0/24 --once cut flows.csv`,
+  oldguard plan isolate --address 192.0.2.10 --inside 198.51.100.0/24 --once cut flows.csv
+  oldguard plan isolate --format nftables -o fs01.nft --jump 192.0.2.40 fs01/
+  nft list ruleset > now.txt; oldguard plan isolate --check now.txt --jump 192.0.2.40 fs01/`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return x.isolate(cmd.Context(), args) },
 	}
@@ -67,6 +78,9 @@ not run, 2 wrong use, 3 something is cut, or a control is set otherwise than it 
 	f.StringArrayVar(&x.inside, "inside", nil, "a `network` that is not the internet, beyond private ones and the machine's own; may be repeated")
 	f.StringVar(&x.device, "interface", "", "the `interface` of the firewall towards the machine: the rules are then about all that passes it")
 	f.StringVar(&x.once, "once", "", "what becomes of what was seen one single time: allow or cut, a `decision` (default allow)")
+	f.StringVar(&x.check, "check", "", "compare with the rules in this `file`, which a firewall has now, or with the machine's own: own")
+	f.StringVar(&x.checkAs, "check-as", "", "read the file of --check as this `form` (default by what is in it): "+strings.Join(checkForms(), ", "))
+	complete(c, "check-as", checkForms())
 	complete(c, "once", []string{string(plan.Allow), string(plan.Cut)})
 	var roles []string
 	for _, r := range plan.PeerRoles() {
@@ -74,6 +88,15 @@ not run, 2 wrong use, 3 something is cut, or a control is set otherwise than it 
 	}
 	completeOpen(c, "role", roles)
 	return c
+}
+
+// checkHelp says what --check reads.
+func checkHelp() string {
+	var reads []string
+	for _, d := range dialect.All() {
+		reads = append(reads, d.Reads+" ("+d.Name+")")
+	}
+	return strings.Join(reads, ";\n") + ";\nwhat netsh advfirewall export writes (" + checkWFW + ")"
 }
 
 // settle checks the flags.
@@ -85,6 +108,14 @@ func (x *isolator) settle() (format report.IsolationFormat, o plan.IsolateOption
 	o = plan.IsolateOptions{Roles: map[string][]netip.Prefix{}, Interface: x.device, Once: plan.Decision(x.once)}
 	if x.once != "" && o.Once != plan.Allow && o.Once != plan.Cut {
 		return format, o, usageError{fmt.Errorf("--once is allow or cut, not %q", x.once)}
+	}
+	switch {
+	case x.check == "" && x.checkAs != "":
+		return format, o, usageError{errors.New("--check-as is about the file of --check, and there is none")}
+	case x.checkAs != "" && !slices.Contains(checkForms(), x.checkAs):
+		return format, o, usageError{fmt.Errorf("--check-as is one of %s, not %q", oneOf(checkForms()), x.checkAs)}
+	case x.check != "" && format.Rules:
+		return format, o, usageError{fmt.Errorf("--check compares, and --format %s writes rules alone: it is one or the other", format.Name)}
 	}
 	for _, s := range x.addresses {
 		a, err := netip.ParseAddr(s)
@@ -148,35 +179,70 @@ func (x *isolator) isolate(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if x.check != "" {
+		if x.rules, err = openRules(x.check, x.checkAs); err != nil {
+			return err
+		}
+	}
 	var cat *catalog.Catalog
+	var first *host.Host
 	s := report.Isolations{AsOf: catalog.DateOf(x.on)}
-	return x.plan(ctx, args,
-		func(c *catalog.Catalog) error { cat = c; return nil },
-		func(h *host.Host) { s.Plans = append(s.Plans, plan.Isolate(h, cat, options, x.on)) },
-		func() error { return x.finish(format, s) })
+	return x.plan(ctx, args, func(c *catalog.Catalog) error {
+		cat = c
+		return nil
+	}, func(h *host.Host) {
+		if first == nil {
+			first = h
+		}
+		s.Plans = append(s.Plans, plan.Isolate(h, cat, options, x.on))
+	}, func() error {
+		if err = x.alone(format, len(s.Plans)); err != nil {
+			return err
+		}
+		if x.rules != nil && s.Plans[0].Policy != nil {
+			if s.Check, err = x.rules.compare(ctx, s.Plans[0], first); err != nil {
+				return err
+			}
+		}
+		return x.finish(format, s)
+	})
+}
+
+// alone refuses what is about one machine where there are several.
+func (x *isolator) alone(format report.IsolationFormat, machines int) error {
+	if machines == 1 {
+		return nil
+	}
+	refuse := func(what string) error {
+		return usageError{withHint("name the files of one machine", "%s one machine, and there are %d", what, machines)}
+	}
+	switch {
+	case format.Rules:
+		return forOne(format.Name, machines)
+	case len(x.addresses) > 0:
+		return refuse("--address is of")
+	case x.device != "":
+		return refuse("--interface is towards")
+	case x.check != "":
+		return refuse("--check is about")
+	}
+	return nil
 }
 
 // finish writes the plans.
 func (x *isolator) finish(format report.IsolationFormat, s report.Isolations) error {
-	if n := len(s.Plans); n > 1 {
-		switch {
-		case format.Rules:
-			return forOne(format.Name, n)
-		case len(x.addresses) > 0:
-			return usageError{withHint("name the files of one machine", "--address is of one machine, and there are %d", n)}
-		case x.device != "":
-			return usageError{withHint("name the files of one machine", "--interface is towards one machine, and there are %d", n)}
-		}
-	}
-	if format.Rules {
+	if format.Rules || x.check != "" {
 		if why := s.Plans[0].Why; why != "" {
-			printError(x.env.Stderr, errors.New("there is no policy to write: "+why), "oldguard plan isolate --format text says what would tell")
+			printError(x.env.Stderr, errors.New("there is no policy: "+why), "oldguard plan isolate without --format and --check says what would tell")
 			return answer{statusUndecided}
 		}
 	}
 	status := statusClear
 	for _, p := range s.Plans {
 		status = worse(status, isolationStatus(p))
+	}
+	if s.Check != nil {
+		status = checkStatus(s.Check)
 	}
 	return x.answer(status, func(w io.Writer) error { return format.Write(w, s, x.options) })
 }
@@ -202,4 +268,15 @@ func isolationStatus(p *plan.Isolation) int {
 		}
 	}
 	return status
+}
+
+// checkStatus gives the status for rules that were compared.
+func checkStatus(c *report.RuleSet) int {
+	switch certain, open := c.Told(); {
+	case certain:
+		return statusBad
+	case open:
+		return statusUndecided
+	}
+	return statusClear
 }

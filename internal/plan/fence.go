@@ -77,7 +77,7 @@ func Isolate(h *host.Host, c *catalog.Catalog, o IsolateOptions, on time.Time) *
 	a := assess.Assess(h, c, assess.Policy{}, on) // with what is fixed, which hardening asks about
 	x := fencer{
 		Isolation: &Isolation{
-			AsOf: a.AsOf, Host: h.Name.Or(""), Release: a.Identity.Release, Arch: h.Arch.Or(winver.ArchUnknown), Role: h.Role.Or(""),
+			AsOf: a.AsOf, Host: h.Name.Or(""), ProductID: h.ProductID.Or(""), MachineID: h.MachineID.Or(""), Release: a.Identity.Release, Arch: h.Arch.Or(winver.ArchUnknown), Role: h.Role.Or(""),
 			Hardening: Harden(h, a),
 		},
 		host: h, options: o, own: map[netip.Addr]bool{}, names: map[netip.Addr]string{},

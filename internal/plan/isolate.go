@@ -14,8 +14,11 @@ import (
 // why, the firewall policy that follows, how the machine itself is set, and what could not
 // be known. It says what was seen and what was decided, never that a machine is safe.
 type Isolation struct {
-	AsOf    catalog.Date
-	Host    string           // empty where not known
+	AsOf catalog.Date
+	Host string // empty where not known
+	// ProductID and MachineID tell the machine from others of its name; empty where not known.
+	ProductID, MachineID string
+
 	Release *catalog.Release // nil where not known
 	Arch    winver.Arch
 	Role    host.Role // empty where not known

@@ -14,6 +14,8 @@ import (
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/plan"
 	"github.com/oldguard/oldguard/internal/policy"
+	"github.com/oldguard/oldguard/internal/policy/dialect"
+	"github.com/oldguard/oldguard/internal/policy/netsh"
 )
 
 // schemaIsolation is described in docs/schema/isolation-1.json.
@@ -30,10 +32,29 @@ type IsolationFormat struct {
 
 // IsolationFormats lists the formats, the default first.
 func IsolationFormats() []IsolationFormat {
-	return []IsolationFormat{
+	list := []IsolationFormat{
 		{Name: "text", Doc: "for people: what is allowed and what is cut, with whom and why", Write: isolationText},
 		{Name: "json", Doc: `one document "` + schemaIsolation + `", of one machine or many`, Write: isolationJSON},
 		{Name: "html", Doc: "one page for who decides, with a picture of who talks to whom; needs no network", Write: isolationHTML},
+	}
+	for _, d := range dialect.All() {
+		list = append(list, IsolationFormat{Name: d.Name, Doc: d.Doc + "; to load: " + d.Load, Rules: true, Write: rules(d)})
+	}
+	return list
+}
+
+// rules writes the policy of the one plan in a dialect.
+func rules(d dialect.Dialect) func(w io.Writer, s Isolations, _ Options) error {
+	return func(w io.Writer, s Isolations, _ Options) error {
+		p := s.Plans[0]
+		if d.Name != "netsh" {
+			return d.Write(w, p.Policy)
+		}
+		o := netsh.Options{ProductID: p.ProductID, MachineID: p.MachineID}
+		if p.Release != nil && len(p.Release.Builds) > 0 {
+			o.Version = fmt.Sprintf("%d.%d", p.Release.Builds[0].Major, p.Release.Builds[0].Minor)
+		}
+		return netsh.WriteFor(w, p.Policy, o)
 	}
 }
 
@@ -61,6 +82,20 @@ type RuleSet struct {
 	File, Dialect string
 	Existing      *policy.Policy
 	*policy.Comparison
+}
+
+// Told says whether a difference is certain, and whether there is something of which the rules do
+// not tell: a part that was not understood, or a comparison that was cut short.
+func (r *RuleSet) Told() (certain, open bool) {
+	open = r.Cut != "" || len(r.Existing.Notes) > 0
+	for i := range r.Differences {
+		if r.Differences[i].Unsure == "" {
+			certain = true
+		} else {
+			open = true
+		}
+	}
+	return certain, open
 }
 
 // IsolationDocument is the plans as programs read them; text and HTML are written from it.

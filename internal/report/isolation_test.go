@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -24,6 +25,8 @@ import (
 	"github.com/oldguard/oldguard/internal/host"
 	"github.com/oldguard/oldguard/internal/plan"
 	"github.com/oldguard/oldguard/internal/policy"
+	"github.com/oldguard/oldguard/internal/policy/dialect"
+	"github.com/oldguard/oldguard/internal/policy/netsh"
 	"github.com/oldguard/oldguard/winver"
 )
 
@@ -404,5 +407,49 @@ func TestIsolationWords(t *testing.T) {
 		if tc.got != tc.want {
 			t.Errorf("%s: %q, want %q", tc.name, tc.got, tc.want)
 		}
+	}
+}
+
+// TestIsolationRules: whatever names the evidence holds, the rules in each dialect are those of the plan,
+// and nothing else is in them.
+func TestIsolationRules(t *testing.T) {
+	evil := []string{"FS01", "x\"; flush ruleset; #\n-A INPUT -j ACCEPT\r\nnetsh advfirewall reset & ^ %PATH%", "=cmd|'/c calc'!A1", "\u202e\x1b[2J'"}
+	for _, name := range evil {
+		h := fileServer(name, 20)
+		h.Name = host.Fact[string]{}
+		h.Name.Say("FS01", 1, host.Source{})
+		for i := range h.Listeners {
+			h.Listeners[i].Program = name
+		}
+		s := isolated(t, jumpHost, h)
+		s.Plans[0].Policy.Notes = append(s.Plans[0].Policy.Notes, name)
+		n := 0
+		for _, f := range IsolationFormats() {
+			if !f.Rules {
+				continue
+			}
+			n++
+			text := writtenIsolation(t, f.Name, Options{}, s)
+			if strings.ContainsAny(text, "\x1b\u202e") {
+				t.Errorf("%s with %q acts on a terminal", f.Name, name)
+			}
+			p, as, err := dialect.Read(text, policy.View{File: "f", Own: s.Plans[0].Policy.Own})
+			if err != nil || as.Name != f.Name {
+				t.Errorf("%s with %q: read as %q, %v", f.Name, name, as.Name, err)
+				continue
+			}
+			c := policy.Compare(p, s.Plans[0].Policy)
+			for i := range c.Differences {
+				t.Errorf("%s with %q: %s %s", f.Name, name, c.Differences[i].Kind, c.Differences[i].String())
+			}
+		}
+		if n < 4 {
+			t.Errorf("only %d formats of rules", n)
+		}
+	}
+	s := isolated(t, jumpHost, fileServer("not a name", 5))
+	f, _ := FindIsolation("netsh")
+	if err := f.Write(io.Discard, s, Options{}); !errors.Is(err, netsh.ErrNoCommands) {
+		t.Errorf("a command file for a machine with an odd name: %v", err)
 	}
 }

@@ -23,6 +23,8 @@ type IsolationCheck struct {
 	// NotUnderstood is what of the file could not be read, NotCompared what was left out.
 	NotUnderstood []string `json:"not_understood"`
 	NotCompared   []string `json:"not_compared"`
+	// Remarks say how the file was read; they leave nothing open.
+	Remarks []string `json:"remarks"`
 }
 
 // IsolationDifference is traffic about which the firewall and the plan do not agree.
@@ -54,7 +56,7 @@ func checkOf(c *RuleSet, p *plan.Isolation) *IsolationCheck {
 	out := &IsolationCheck{
 		File: c.File, Dialect: c.Dialect, Rules: len(c.Existing.Rules), In: c.Existing.In.String(), Out: c.Existing.Out.String(),
 		LeftOpen: []IsolationDifference{}, Breaks: []IsolationDifference{}, More: known(c.Cut),
-		NotUnderstood: strings0(c.Existing.Notes), NotCompared: strings0(c.Notes),
+		NotUnderstood: strings0(c.Existing.Notes), NotCompared: strings0(c.Notes), Remarks: strings0(c.Existing.Remarks),
 	}
 	for i := range c.Differences {
 		d := differenceOf(&c.Differences[i], c.Existing, p)
@@ -120,21 +122,32 @@ func (c *IsolationCheck) Says() string {
 		}
 		return "It lets through what the plan lets through, and nothing else."
 	}
-	var words []string
-	if open > 0 {
-		words = append(words, many(open, "kind")+" of traffic "+isAre(open)+" left open that the plan does not need")
-	}
-	if broken > 0 {
-		words = append(words, many(broken, "kind")+" of traffic that the plan needs "+isAre(broken)+" stopped")
-	}
-	unsure := 0
-	for _, d := range slices.Concat(c.LeftOpen, c.Breaks) {
-		unsure += boolInt(d.Unsure != nil)
-	}
-	if unsure > 0 {
-		words = append(words, fmt.Sprintf("of these %s not sure", thousands(unsure)+" "+isAre(unsure)))
-	}
+	words := slices.DeleteFunc([]string{
+		differWords(c.LeftOpen, "left open that the plan does not need"), differWords(c.Breaks, "stopped that the plan needs"),
+	}, func(s string) bool { return s == "" })
 	return sentence(strings.Join(words, "; ") + ".")
+}
+
+// differWords counts what differs for sure and what perhaps does; empty where nothing does.
+func differWords(list []IsolationDifference, how string) string {
+	sure, unsure := 0, 0
+	for i := range list {
+		if list[i].Unsure == nil {
+			sure++
+		} else {
+			unsure++
+		}
+	}
+	kinds := func(n int) string { return many(n, "kind") + " of traffic " + isAre(n) + " " + how }
+	switch {
+	case sure > 0 && unsure > 0:
+		return kinds(sure) + fmt.Sprintf(", and perhaps %s more", thousands(unsure))
+	case sure > 0:
+		return kinds(sure)
+	case unsure > 0:
+		return "perhaps " + kinds(unsure)
+	}
+	return ""
 }
 
 func isAre(n int) string {
@@ -212,7 +225,7 @@ func (t *printer) check(d *IsolationDocument, h *IsolationHost) {
 	for _, part := range []struct {
 		title string
 		list  []string
-	}{{"Not understood", c.NotUnderstood}, {"Not compared", c.NotCompared}} {
+	}{{"Not understood", c.NotUnderstood}, {"Not compared", c.NotCompared}, {"How it was read", c.Remarks}} {
 		if len(part.list) > 0 {
 			t.title("%s", part.title)
 		}
