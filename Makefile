@@ -5,6 +5,7 @@ MAKEFLAGS   += --no-print-directory
 
 FUZZTIME  ?= 20s
 COUNT     ?= 10
+HOSTS     ?= 20000
 FROM      ?= ../shared/data/msrc
 PLATFORMS := linux/amd64 linux/arm64 windows/amd64 windows/arm64 darwin/amd64 darwin/arm64
 # On a build machine no result comes from the cache.
@@ -53,6 +54,15 @@ bench: ## benchmarks, COUNT=10 runs, compared with bench/base.txt
 	@mkdir -p bench
 	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bench/new.txt
 	@if [ -f bench/base.txt ]; then $(call tool,benchstat) bench/base.txt bench/new.txt; fi
+
+.PHONY: bench-pages
+bench-pages: ## how long the server takes for each page of HOSTS=20000 machines, on SQLite
+	FLEET_HOSTS=$(HOSTS) go test -count=1 -timeout 30m -run '^TestPagesOfLargeFleet$$' -v ./internal/web | grep -v '^=== '
+
+.PHONY: screenshots
+screenshots: ## rewrite docs/screenshots, of examples and machines made of them
+	@mkdir -p docs/screenshots
+	CI=true SCREENSHOTS="$(CURDIR)/docs/screenshots" go test -count=1 -run '^TestPeerScreenshots$$' ./internal/web
 
 .PHONY: golden
 golden: ## rewrite the expected outputs of all tests that use internal/golden; review the difference as the feature

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -358,6 +359,11 @@ func ints[T ~uint8](list []T) []int {
 
 // Tags counts the machines of each tag.
 func (d *DB) Tags(ctx context.Context) ([]fleet.Count, error) {
+	list, err := d.tags.of(ctx, d, struct{}{}, d.countTags)
+	return slices.Clone(list), err
+}
+
+func (d *DB) countTags(ctx context.Context, _ struct{}) ([]fleet.Count, error) {
 	return d.counts(ctx, `SELECT t.tag AS value, COUNT(*) AS hosts FROM host_tag t JOIN host h ON h.id = t.host_id WHERE NOT h.retired GROUP BY t.tag ORDER BY 2 DESC, 1`)
 }
 
@@ -367,7 +373,15 @@ func (d *DB) counts(ctx context.Context, query string, args ...any) (list []flee
 }
 
 // Overview counts the machines that are not retired.
-func (d *DB) Overview(ctx context.Context, unseen time.Time) (o fleet.Overview, err error) {
+func (d *DB) Overview(ctx context.Context, unseen time.Time) (fleet.Overview, error) {
+	o, err := d.overview.of(ctx, d, unseen, d.countAll)
+	o.ByLevel, o.BySupport, o.ByCriticality = maps.Clone(o.ByLevel), maps.Clone(o.BySupport), maps.Clone(o.ByCriticality)
+	o.ByRelease, o.BySite, o.ByOwner = slices.Clone(o.ByRelease), slices.Clone(o.BySite), slices.Clone(o.ByOwner)
+	o.ByBuild, o.ByBehind = slices.Clone(o.ByBuild), slices.Clone(o.ByBehind)
+	return o, err
+}
+
+func (d *DB) countAll(ctx context.Context, unseen time.Time) (o fleet.Overview, err error) {
 	o = fleet.Overview{ByLevel: map[assess.Level]int{}, BySupport: map[assess.SupportState]int{}, ByCriticality: map[fleet.Criticality]int{}}
 	var groups []struct {
 		Level, Criticality           int

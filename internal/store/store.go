@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -52,6 +53,12 @@ type DB struct {
 	pool        *pgxpool.Pool // nil on SQLite
 	log         *slog.Logger
 	closers     []func() error
+
+	changes  atomic.Int64 // counts the calls of change that are over
+	overview memo[time.Time, fleet.Overview]
+	cves     memo[struct{}, []fleet.CVECount]
+	kbs      memo[struct{}, []fleet.KBCount]
+	tags     memo[struct{}, []fleet.Count]
 
 	lite *queue[*sql.Tx] // one of the two is set
 	post *queue[pgx.Tx]
@@ -222,8 +229,10 @@ type tx struct {
 	enqueue func(ctx context.Context, jobs ...fleet.Job) error
 }
 
-// change runs do in a transaction, which is committed if it gives no error.
+// change runs do in a transaction, which is committed if it gives no error. All that memo
+// keeps rests on what is written here and nowhere else.
 func (d *DB) change(ctx context.Context, do func(tx tx) error) (err error) {
+	defer d.changes.Add(1) // after an error too: a commit may have failed for us only
 	if d.pool == nil {
 		t, failed := d.write.BeginTx(ctx, nil)
 		if failed != nil {

@@ -52,7 +52,12 @@ func (d *DB) verdictsWith(ctx context.Context, cve string, verdicts []assess.Ver
 }
 
 // CVEs counts the machines by vulnerability.
-func (d *DB) CVEs(ctx context.Context) (list []fleet.CVECount, err error) {
+func (d *DB) CVEs(ctx context.Context) ([]fleet.CVECount, error) {
+	list, err := d.cves.of(ctx, d, struct{}{}, d.countCVEs)
+	return slices.Clone(list), err
+}
+
+func (d *DB) countCVEs(ctx context.Context, _ struct{}) (list []fleet.CVECount, err error) {
 	by := map[uint64]*fleet.CVECount{}
 	err = d.used(ctx, func(_ int64, hosts int, body []byte) error {
 		return fleet.EachVerdict(body, func(number uint64, v assess.Verdict, exploited bool) bool {
@@ -87,7 +92,12 @@ func (d *DB) CVEs(ctx context.Context) (list []fleet.CVECount, err error) {
 }
 
 // KBs counts the machines by missing update.
-func (d *DB) KBs(ctx context.Context) (list []fleet.KBCount, err error) {
+func (d *DB) KBs(ctx context.Context) ([]fleet.KBCount, error) {
+	list, err := d.kbs.of(ctx, d, struct{}{}, d.countKBs)
+	return slices.Clone(list), err
+}
+
+func (d *DB) countKBs(ctx context.Context, _ struct{}) (list []fleet.KBCount, err error) {
 	err = d.read.NewRaw(`SELECT m.kb AS kb, COUNT(*) AS hosts FROM verdicts_missing m JOIN host h ON h.verdicts_id = m.verdicts_id
 		WHERE NOT h.retired GROUP BY m.kb ORDER BY 2 DESC, 1 DESC`).Scan(ctx, &list)
 	return list, err

@@ -106,7 +106,7 @@ func (d *hostData) sort(a *assess.Assessment) {
 	d.Missing = d.Doc.Updates.Missing
 	h := a.Host
 	d.Identity = []fact{
-		factOf("Release", d.Doc.Host.Release.Value, d.Doc.Host.Release.Disputed, d.Doc.Host.Release.Sources),
+		factOf("Release", releaseName(d), d.Doc.Host.Release.Disputed, d.Doc.Host.Release.Sources),
 		factOf("Product", d.Doc.Host.Product.Value, d.Doc.Host.Product.Disputed, d.Doc.Host.Product.Sources),
 		{Name: "Build", Value: a.Build.String(), Disputed: h.Build.Disputed(), Sources: who(h.Build.Claims())},
 		{Name: "Architecture", Value: a.Host.Arch.Or(0).String(), Disputed: h.Arch.Disputed(), Sources: who(h.Arch.Claims())},
@@ -118,6 +118,14 @@ func (d *hostData) sort(a *assess.Assessment) {
 		factOf("Product id", d.Doc.Host.ProductID.Value, d.Doc.Host.ProductID.Disputed, d.Doc.Host.ProductID.Sources),
 		factOf("Machine id", d.Doc.Host.MachineID.Value, d.Doc.Host.MachineID.Disputed, d.Doc.Host.MachineID.Sources),
 	}
+}
+
+// releaseName is what people call the release, or its id where the catalogue has no name.
+func releaseName(d *hostData) *string {
+	if d.ReleaseName != "" {
+		return &d.ReleaseName
+	}
+	return d.Doc.Host.Release.Value
 }
 
 func factOf(name string, v *string, disputed bool, claims []report.Claim[string]) fact {

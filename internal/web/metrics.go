@@ -116,7 +116,7 @@ func (c *fleetCollector) overview() (fleet.Overview, error) {
 	if now := c.s.Now(); c.at.IsZero() || now.Sub(c.at) >= countEvery {
 		ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 		defer cancel()
-		c.last, c.err = c.s.Store.Overview(ctx, now.Add(-unseenAfter))
+		c.last, c.err = c.s.Store.Overview(ctx, unseenSince(now))
 		c.at = now
 	}
 	return c.last, c.err

@@ -99,7 +99,7 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 	today := catalog.DateOf(now)
 	d := overviewData{Today: today, Names: map[int64]string{}}
 	var errs [5]error
-	d.Overview, errs[0] = s.Store.Overview(ctx, now.Add(-unseenAfter))
+	d.Overview, errs[0] = s.Store.Overview(ctx, unseenSince(now))
 	d.Days, errs[1] = s.Store.Days(ctx, today-trendDays, today)
 	var page fleet.HostPage
 	page, errs[2] = s.Store.Hosts(ctx, fleet.HostQuery{Limit: 8})
@@ -120,6 +120,10 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 	f.Foot = s.foot()
 	s.show(w, r, http.StatusOK, overviewView(f, d))
 }
+
+// unseenSince is since when machines that were not seen count as not seen: to the hour, so
+// that the store need not count again for every page.
+func unseenSince(now time.Time) time.Time { return now.Add(-unseenAfter).Truncate(time.Hour) }
 
 // exploitedFirst gives at most n, those that are exploited first.
 func exploitedFirst(list []fleet.CVECount, n int) []fleet.CVECount {
@@ -159,6 +163,55 @@ func (d *overviewData) releases(c *catalog.Catalog) {
 		d.Last = max(d.Last, row.Ends, row.Paid)
 	}
 	d.Last = min(d.Last, d.Today+3650)
+}
+
+// lifeGroup are the releases of the picture of lifecycles that stand alike.
+type lifeGroup struct {
+	Name, Class string
+	Hosts       int
+	Rows, More  []releaseRow // More are folded
+}
+
+// maxLifeRows is how many releases of a group the picture shows before one asks for more.
+const maxLifeRows = 6
+
+const soon = 365 // days before its end in which support ends soon
+
+// groups puts the releases into groups, the most urgent first, in each the most machines first.
+func (d *overviewData) groups() (out []lifeGroup) {
+	all := []lifeGroup{
+		{Name: "support is over", Class: "bad"},
+		{Name: "over, but a paid programme still runs", Class: "mid"},
+		{Name: "ends within a year", Class: "mid"},
+		{Name: "supported", Class: "good"},
+		{Name: "end not known"},
+	}
+	for _, r := range d.Releases {
+		g := &all[3]
+		switch {
+		case r.Ends == 0:
+			g = &all[4]
+		case r.Ends < d.Today && r.Paid < d.Today:
+			g = &all[0]
+		case r.Ends < d.Today:
+			g = &all[1]
+		case r.Ends < d.Today+soon:
+			g = &all[2]
+		}
+		g.Hosts += r.Hosts
+		g.Rows = append(g.Rows, r)
+	}
+	for _, g := range all {
+		if len(g.Rows) == 0 {
+			continue
+		}
+		slices.SortStableFunc(g.Rows, func(a, b releaseRow) int { return cmp.Compare(b.Hosts, a.Hosts) })
+		if len(g.Rows) > maxLifeRows+1 { // folding one away saves nothing
+			g.Rows, g.More = g.Rows[:maxLifeRows], g.Rows[maxLifeRows:]
+		}
+		out = append(out, g)
+	}
+	return out
 }
 
 // names finds the names of the machines that changed.
@@ -334,7 +387,7 @@ func (s *Server) hostsList(w http.ResponseWriter, r *http.Request, status int, d
 	var errs [3]error
 	d.HostPage, errs[0] = s.Store.Hosts(r.Context(), q)
 	d.Tags, errs[1] = s.Store.Tags(r.Context())
-	d.Counts, errs[2] = s.Store.Overview(r.Context(), s.Now().Add(-unseenAfter))
+	d.Counts, errs[2] = s.Store.Overview(r.Context(), unseenSince(s.Now()))
 	if err := errors.Join(errs[:]...); err != nil {
 		s.missing(w, r, err)
 		return
