@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/a-h/templ v0.3.1100 // pages of the server, with escaping and types
+	github.com/chromedp/chromedp v0.23.0 // tests: the pages in a real browser
 	github.com/coreos/go-oidc/v3 v3.21.0 // login at another authority
 	github.com/danielgtaylor/huma/v2 v2.37.2 // the HTTP API: checks, OpenAPI 3.1 and problem details from Go types
 	github.com/google/go-cmp v0.7.0 // tests: differences one can read
@@ -36,8 +37,10 @@ require (
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/chromedp/cdproto v0.159.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect

@@ -112,7 +112,7 @@ func (s *site) populate(hosts int) (first int64) {
 		h.ID, h.Version, h.Tags = 0, 0, nil
 		h.Name, h.MachineID = fmt.Sprintf("HOST-%05d", i), fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
 		h.Site, h.Owner, h.Criticality = sites[i%5], fmt.Sprintf("team-%d", i%37), fleet.Criticality(i%5) // #nosec G115 -- below five
-		h.Level = assess.Level(i % 3)                                                                        // #nosec G115 -- below three
+		h.Level = assess.Level(i % 3)                                                                     // #nosec G115 -- below three
 		h.Affected, h.Exploited, h.Missing, h.MonthsBehind = i%900, i%40, len(v.Missing), i%60-1
 		h.LastSeen = today.Add(-time.Duration(i%90) * 24 * time.Hour)
 		a := fleet.Assessed{Host: h, Verdicts: v.Pack(), Missing: v.Missing, Change: &fleet.Change{
