@@ -22,6 +22,7 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence/all"
 	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/fleet/access"
+	"github.com/oldguard/oldguard/internal/fleet/alert"
 	"github.com/oldguard/oldguard/internal/store"
 	"github.com/oldguard/oldguard/internal/web"
 )
@@ -33,7 +34,7 @@ type server struct {
 	watch, catalog, publicURL               string
 	cert, key                               string
 	proxies                                 []string
-	insecure                                bool
+	insecure, localMessages                 bool
 	oidcIssuer, oidcClient, oidcSecretFile  string
 	oidcName, oidcClaim, logFormat, logName string
 	oidcRoles                               []string
@@ -94,6 +95,7 @@ Exit status: 0 stopped by a signal, 1 could not run, 2 wrong use.
 	f.StringVar(&x.key, "tls-key", "", "a `file` with its key, PEM")
 	f.StringSliceVar(&x.proxies, "proxy", nil, "a `network` of proxies whose X-Forwarded-For counts; may be repeated")
 	f.BoolVar(&x.insecure, "insecure", false, "no login: whoever reaches it is an administrator; on loopback only")
+	f.BoolVar(&x.localMessages, "local-messages", false, "let messages go to this machine itself and to link-local addresses, such as to a mail server on it")
 	f.StringVar(&x.oidcIssuer, "oidc-issuer", "", "an OpenID Connect provider that lets people in too, as an `address`")
 	f.StringVar(&x.oidcClient, "oidc-client", "", "the `id` of this server there")
 	f.StringVar(&x.oidcSecretFile, "oidc-secret-file", "", "a `file` with the secret of this server there")
@@ -244,10 +246,14 @@ func (x *server) serve(parent context.Context) (err error) {
 		Guard: guard, Log: log, Now: x.env.Now, Fleet: fl, Store: db, Secure: strings.HasPrefix(x.publicURL, "https://"), Insecure: x.insecure,
 		Proxies: proxies, Ready: db.Ping,
 	}
+	site.Alerts, err = alert.New(ctx, alert.Config{Store: db.Alerts(), Fleet: db, InUse: fl.InUse, Now: x.env.Now, Log: log, URL: x.publicURL, Local: x.localMessages})
+	if err != nil {
+		return err
+	}
 	if site.Authority, err = x.authority(ctx); err != nil {
 		return err
 	}
-	stop, err := db.Work(context.WithoutCancel(ctx), append(fl.Works(), sweep(guard)))
+	stop, err := db.Work(context.WithoutCancel(ctx), slices.Concat(fl.Works(), site.Alerts.Works(), []fleet.Work{sweep(guard)}))
 	if err != nil {
 		return err
 	}

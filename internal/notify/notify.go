@@ -56,10 +56,11 @@ type Message struct {
 	ID      string
 	Subject string
 	Items   []Item
-	More    int    // how many items were left out
-	Why     string // it is sent
-	Link    string // where to look; may be empty
-	At      time.Time
+	More    int       // how many items were left out
+	Why     string    // it is sent
+	Link    string    // where to look; may be empty
+	At      time.Time // it was made
+	Sent    time.Time // of this attempt: what a signature states
 	Test    bool
 }
 

@@ -22,7 +22,7 @@ var at = time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)
 
 func message() *notify.Message {
 	return &notify.Message{
-		ID: "m1", Subject: "FS01\r\nBcc: evil@example.com <!channel> *b*", Why: "it is new", At: at,
+		ID: "m1", Subject: "FS01\r\nBcc: evil@example.com <!channel> *b*", Why: "it is new", At: at.Add(-time.Hour), Sent: at,
 		Items: []notify.Item{{Severity: notify.Critical, Rule: "exploited", Title: "FS01\x1b[31m\u202e", Text: "a [link](https://evil.example.com)\n.\nb"}},
 	}
 }

@@ -48,7 +48,7 @@ func webhookKind() Kind {
 				if err != nil {
 					return fmt.Errorf("%w: %w", ErrPermanent, err)
 				}
-				return post(ctx, c, u, body, map[string]string{IDHeader: m.ID, SignatureHeader: Sign(key, m.At, body)})
+				return post(ctx, c, u, body, map[string]string{IDHeader: m.ID, SignatureHeader: Sign(key, m.Sent, body)})
 			}}, nil
 		},
 	}

@@ -607,7 +607,7 @@ func settingsView(f frame, d settingsData) templ.Component {
 				}()
 			}
 			ctx = templ.InitializeContext(ctx)
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 56, "<div class=\"head\"><h1>Settings</h1><span class=\"right\"><a class=\"button\" href=\"/audit\">Audit log</a></span></div>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 56, "<div class=\"head\"><h1>Settings</h1><span class=\"right\"><a class=\"button\" href=\"/settings/messages\">Messages</a> <a class=\"button\" href=\"/audit\">Audit log</a></span></div>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

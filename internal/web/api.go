@@ -40,6 +40,7 @@ func (s *Server) newAPI(mux *http.ServeMux) []Route {
 	a.evidence()
 	a.knowledge()
 	a.decisions()
+	a.alerts()
 	a.document()
 	return a.routes
 }

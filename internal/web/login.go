@@ -37,7 +37,7 @@ func (s *Server) loginRoutes() []Route {
 // frame is what a page of this request shares with the others.
 func (s *Server) frame(r *http.Request, title, here string) frame {
 	v := visitOf(r.Context())
-	f := frame{Title: title, Here: here, User: v.who.Name, Manage: v.who.May(access.Manage), CSRF: v.session.CSRF, Local: s.Insecure}
+	f := frame{Title: title, Here: here, User: v.who.Name, Manage: v.who.May(access.Manage), CSRF: v.session.CSRF, Local: s.Insecure, Alerts: s.openAlerts(r, v)}
 	if c, err := r.Cookie("oldguard-theme"); err == nil && (c.Value == "dark" || c.Value == "light") {
 		f.Theme = c.Value
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/fleet/access"
+	"github.com/oldguard/oldguard/internal/fleet/alert"
 )
 
 // Server answers requests. Its fields are set before Handler is called and not changed
@@ -29,6 +30,8 @@ type Server struct {
 	Now   func() time.Time
 	Fleet Fleet
 	Store fleet.Store
+	// Alerts is what people are told of; nil for nothing.
+	Alerts *alert.Server
 	// Secure tells that browsers reach the server by HTTPS, here or at a proxy before it.
 	Secure bool
 	// Insecure lets everybody in as an administrator. It is for loopback only; whoever
@@ -66,7 +69,7 @@ func (s *Server) Handler() http.Handler {
 	for _, r := range s.newAPI(mux) {
 		s.routes[r.Pattern()] = &r
 	}
-	for _, r := range slices.Concat(s.loginRoutes(), s.accountRoutes(), s.pageRoutes(), s.verifyRoutes()) {
+	for _, r := range slices.Concat(s.loginRoutes(), s.accountRoutes(), s.pageRoutes(), s.verifyRoutes(), s.alertRoutes()) {
 		s.routes[r.Pattern()] = &r
 		mux.HandleFunc(r.Pattern(), r.Handle)
 	}

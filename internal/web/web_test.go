@@ -22,6 +22,7 @@ import (
 	"github.com/oldguard/oldguard/internal/evidence/all"
 	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/fleet/access"
+	"github.com/oldguard/oldguard/internal/fleet/alert"
 	"github.com/oldguard/oldguard/internal/store"
 	"github.com/oldguard/oldguard/internal/web"
 )
@@ -64,7 +65,14 @@ func newSite(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop, err := s.db.Work(context.WithoutCancel(t.Context()), s.fleet.Works())
+	alerts, err := alert.New(t.Context(), alert.Config{
+		Store: s.db.Alerts(), Fleet: s.db, InUse: s.fleet.InUse, Now: now, Log: log, URL: "https://oldguard.example.com", Local: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The tests look for alerts by themselves.
+	stop, err := s.db.Work(context.WithoutCancel(t.Context()), append(s.fleet.Works(), alerts.Works()[1:]...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +82,7 @@ func newSite(t testing.TB) *site {
 		}
 	})
 	s.guard = &access.Guard{Store: s.db.Access(), Now: now}
-	s.web = &web.Server{Guard: s.guard, Log: log, Now: now, Fleet: s.fleet, Store: s.db}
+	s.web = &web.Server{Guard: s.guard, Log: log, Now: now, Fleet: s.fleet, Store: s.db, Alerts: alerts}
 	srv := httptest.NewServer(s.web.Handler())
 	t.Cleanup(srv.Close)
 	s.url = srv.URL
@@ -440,7 +448,7 @@ func TestPagesHaveNoInlineCode(t *testing.T) {
 	s.feed("fs02.txt", example(t, "fs02/systeminfo.txt"))
 	inline := regexp.MustCompile(`(?i)<script(?:\s[^>]*)?>[^<]|<style|\sstyle="|\son[a-z]+="|javascript:`)
 	elsewhere := regexp.MustCompile(`(?:src|href)="(?:https?:)?//`)
-	for _, path := range []string{"/", "/hosts", "/hosts/1", "/hosts/1?all=1", "/cves", "/cves/CVE-2020-0787", "/updates", "/updates/KB4474419", "/changes", "/uploads", "/uploads/1", "/account", "/settings", "/audit", "/nothing"} {
+	for _, path := range []string{"/", "/hosts", "/hosts/1", "/hosts/1?all=1", "/cves", "/cves/CVE-2020-0787", "/updates", "/updates/KB4474419", "/changes", "/uploads", "/uploads/1", "/account", "/settings", "/settings/messages", "/alerts", "/audit", "/nothing"} {
 		res := root.get(path)
 		if want := map[bool]int{true: 404, false: 200}[path == "/nothing"]; res.StatusCode != want {
 			t.Errorf("%s: status %d", path, res.StatusCode)

@@ -215,6 +215,7 @@ func (s *Server) out(ctx context.Context, d *Delivery) error {
 			if err != nil {
 				return fmt.Errorf("%w: %w", notify.ErrPermanent, err)
 			}
+			d.Message.Sent = s.Now()
 			return n.Send(ctx, &d.Message)
 		}
 	}
