@@ -28,8 +28,10 @@ func (k Kind) String() string {
 type Difference struct {
 	Kind Kind
 	Traffic
-	// By is the rule of the existing policy that decides, Wanted that of the wanted one: their
-	// indexes, or -1 where none matches or, for what is left open, several may.
+	// By is a rule of the existing policy: one that lets the traffic through, whatever others do
+	// so as well, or the one that drops it. Wanted is one of the wanted policy that would let
+	// through what breaks. They are indexes; -1 is what happens where no rule matches, and for
+	// Wanted of what is left open, none.
 	By, Wanted int
 	// Unsure says why the existing policy may after all decide as is wanted: a part of it that
 	// could not be read, or a rule that is about one program. Empty for what is certain.
@@ -226,7 +228,9 @@ func (c *comparer) leftOpen(existing, wanted *Policy, dir Direction) {
 		}
 		rest := c.minus(c.apart(e.boxes), want)
 		for _, before := range most[:i] {
-			rest = c.minus(rest, before.boxes)
+			if before.action == Drop {
+				rest = c.minus(rest, before.boxes)
+			}
 		}
 		if len(left)+len(unread) == 0 {
 			c.add(LeftOpen, dir, e.index, -1, rest, "")
@@ -253,7 +257,9 @@ func (c *comparer) breaks(existing, wanted *Policy, dir Direction) {
 		}
 		rest := c.apart(w.boxes)
 		for _, before := range want[:i] {
-			rest = c.minus(rest, before.boxes)
+			if before.action == Drop {
+				rest = c.minus(rest, before.boxes)
+			}
 		}
 		for _, e := range least {
 			if len(rest) == 0 {

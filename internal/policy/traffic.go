@@ -310,7 +310,7 @@ const maxNamed = 6
 
 // Protocol names the protocols: "tcp", "any protocol but tcp and udp".
 func (t *Traffic) Protocol() string {
-	name := func(list []space.Num, and string) string {
+	name := func(list []space.Num) string {
 		var names []string
 		for _, n := range list {
 			s := Proto(n).String() //nolint:gosec // AllProtos are octets
@@ -319,18 +319,21 @@ func (t *Traffic) Protocol() string {
 			}
 			names = append(names, s)
 		}
-		return strings.Join(names, and)
+		if n := len(names) - 1; n > 0 {
+			return strings.Join(names[:n], ", ") + " and " + names[n]
+		}
+		return strings.Join(names, "")
 	}
 	not := numbers(space.AllProtos.Minus(t.Box.Proto))
 	switch {
 	case len(not) == 0:
 		return "any protocol"
 	case len(not) <= maxNamed:
-		return "any protocol but " + name(not, " and ")
+		return "any protocol but " + name(not)
 	}
 	is := numbers(t.Box.Proto)
 	if len(is) <= maxNamed {
-		return name(is, " and ")
+		return name(is)
 	}
 	return "protocols " + spans(t.Box.Proto, space.AllProtos, func(n space.Num) string { return fmt.Sprint(n) })
 }

@@ -79,6 +79,8 @@ type Ruleset struct {
 	Tables []*Table
 	// Silent4 and Silent6 tell that what was read says nothing of IPv4, or of IPv6.
 	Silent4, Silent6 bool
+	// Unread says what may drop more, and was not read.
+	Unread string
 	// Answers tells that some rule accepts what belongs to a conversation accepted before.
 	Answers bool
 	Notes   []string
@@ -112,7 +114,7 @@ func (s *Ruleset) Policy(v policy.View) (*policy.Policy, error) {
 	case own:
 		p.Remarks = append(p.Remarks, "no chain of the hook forward has rules: input and output were read, as on the machine itself")
 	case !forward && !s.used("prerouting") && !s.used("postrouting"):
-		p.Notes = append(p.Notes, "no chain with rules is at a hook: everything passes")
+		p.Notes = append(p.Notes, "no chain with rules is at a hook: as far as this was read, everything passes")
 	}
 	drops := false
 	for _, dir := range []policy.Direction{policy.In, policy.Out} {
@@ -135,6 +137,9 @@ func (s *Ruleset) Policy(v policy.View) (*policy.Policy, error) {
 			p.In = rest
 		}
 		drops = drops || rest == policy.Drop
+		if s.Unread != "" {
+			list = append([]entry{{box: policy.Within(dir, w.own), action: policy.Drop, unsure: s.Unread, at: v.File}}, list...)
+		}
 		for _, e := range list {
 			t := policy.Traffic{Dir: dir, Box: e.box, Own: w.own}
 			for _, r := range t.Rules() {
@@ -147,7 +152,7 @@ func (s *Ruleset) Policy(v policy.View) (*policy.Policy, error) {
 			return nil, fmt.Errorf("the rules unfold to more than %d", maxEntries)
 		}
 	}
-	if drops && !s.Answers {
+	if drops && !s.Answers && (forward || own) {
 		p.Notes = append(p.Notes, "no rule accepts established connections: answers need rules of their own there, which was not looked at")
 	}
 	return p, nil
@@ -230,7 +235,7 @@ func (w *walker) unfold(hooks []string) ([]entry, policy.Action, error) {
 			if len(g.box.Src.And(space.AllIPv4)) > 0 {
 				why = "what was read says nothing of IPv4"
 			}
-			rules = append(rules, entry{box: g.box, action: policy.Accept, unsure: why})
+			rules = append(rules, entry{box: g.box, action: policy.Accept, unsure: why, at: w.view.File})
 			end = entry{box: g.box, action: policy.Drop, unsure: ""}
 		}
 		list, ends = append(list, rules...), append(ends, end)
@@ -535,4 +540,17 @@ func dropped(list []entry) (out []entry, err error) {
 		}
 	}
 	return out, nil
+}
+
+// Messages of ICMPv6 that stay on a link: multicast listeners, neighbours, and their kin.
+// https://www.rfc-editor.org/rfc/rfc4890#section-4.4.1, read 2026-11-25
+var onLink = space.Box{
+	Proto: space.One(58), Src: space.AllIPv6, Dst: space.AllIPv6, SPort: space.AllNums,
+	DPort: space.Nums{{From: 130, To: 137}, {From: 141, To: 143}, {From: 148, To: 149}, {From: 151, To: 153}},
+}
+
+// OnLink reports whether boxes hold nothing but messages of ICMPv6 that stay on a link. A rule that
+// accepts them with the hop limit they have, 255 or 1, lets nothing through a firewall.
+func OnLink(boxes []space.Box) bool {
+	return !slices.ContainsFunc(boxes, func(b space.Box) bool { return len(b.Minus(&onLink)) > 0 })
 }

@@ -41,7 +41,9 @@ func Read(text string, v policy.View) (*policy.Policy, error) {
 	set := &chain.Ruleset{Answers: r.answers, Silent4: true, Silent6: true}
 	for _, t := range r.tables {
 		set.Tables = append(set.Tables, &t.Table)
-		set.Silent4, set.Silent6 = set.Silent4 && !t.V4, set.Silent6 && !t.V6
+		if t.kind == "filter" && slices.ContainsFunc(t.Chains, func(c *chain.Chain) bool { return c.Hook != "" }) {
+			set.Silent4, set.Silent6 = set.Silent4 && !t.V4, set.Silent6 && !t.V6
+		}
 		if t.kind != "nat" {
 			continue
 		}
@@ -287,7 +289,7 @@ type line struct {
 	target    string
 	decided   bool
 	answers   bool
-	onLink    bool
+	onLink    string // the hop limit it asks for, of packets that no router passes on
 }
 
 func (r *reader) rule(v4 bool, words []string, n int) []chain.Rule {
@@ -320,14 +322,11 @@ func (r *reader) rule(v4 bool, words []string, n int) []chain.Rule {
 			}
 		}
 	}
-	found := space.Box{Proto: space.One(58), Src: space.AllIPv6, Dst: space.AllIPv6, DPort: space.Nums{{From: 133, To: 137}}, SPort: space.AllNums}
-	if l.onLink {
-		// Neighbour discovery with a hop limit of 255 never came from behind a router, and begins
-		// no conversation.
-		if len(l.unsure) == 0 && l.verdict == chain.Accept && len(b.Minus(&found)) == 0 {
+	if l.onLink != "" {
+		if len(l.unsure) == 0 && l.verdict == chain.Accept && chain.OnLink(boxes) {
 			return nil
 		}
-		l.unsure = append(l.unsure, "--hl-eq 255")
+		l.unsure = append(l.unsure, "--hl-eq "+l.onLink)
 	}
 	for _, s := range l.unsure {
 		r.note(n, s)
@@ -431,10 +430,10 @@ func (l *line) option(words []string) []string {
 		}
 		return understood(l.flags(arg, comp, not), 2)
 	case "--hl-eq":
-		if arg != "255" || not {
+		if arg != "255" && arg != "1" || not {
 			return understood(false, 1)
 		}
-		l.onLink = true
+		l.onLink = arg
 		return rest(1)
 	case "--comment":
 		l.comment = arg

@@ -3,6 +3,7 @@ package nftables_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -230,6 +231,40 @@ func TestReadByHand(t *testing.T) {
 		})
 	}
 	golden.Check(t, "testdata/byhand.notes", []byte(strings.Join(slices.Concat(p.Notes, p.Remarks), "\n")+"\n"))
+}
+
+// TestIncludes: what another file holds may change what passes, so nothing around it is sure.
+func TestIncludes(t *testing.T) {
+	const rules = "table inet t {\nchain f {\ntype filter hook forward priority 0; policy drop;\nct state established accept\ntcp dport 1 accept\n%s\ntcp dport 2 accept\ntcp dport 3 drop\n}\n}\n"
+	wanted := &policy.Policy{Rules: []policy.Rule{
+		{ID: "a", Action: policy.Accept, Proto: policy.TCP, LocalPorts: []policy.Ports{{From: 1, To: 2}}},
+		{ID: "b", Dir: policy.Out, Action: policy.Accept, Proto: policy.TCP, RemotePorts: []policy.Ports{{From: 1, To: 2}}},
+	}}
+	for _, tt := range []struct {
+		name, text  string
+		sure, doubt int
+	}{
+		{"none", fmt.Sprintf(rules, ""), 0, 0},
+		// Ports 1 and 2 may be dropped there, both ways.
+		{"at_the_top", "include \"x\"\n" + fmt.Sprintf(rules, ""), 0, 2},
+		{"in_a_table", strings.Replace(fmt.Sprintf(rules, ""), "chain f", "include \"x\"\nchain f", 1), 0, 2},
+		// Port 2 may be dropped, and all but 1 and 2 accepted: other protocols, other ports.
+		{"in_a_chain", fmt.Sprintf(rules, `include "x"`), 0, 6},
+	} {
+		p := read(t, tt.text, policy.View{File: "f"})
+		sure, doubt := 0, 0
+		c := policy.Compare(p, wanted)
+		for i := range c.Differences {
+			if c.Differences[i].Unsure == "" {
+				sure++
+			} else {
+				doubt++
+			}
+		}
+		if sure != tt.sure || doubt != tt.doubt || (len(p.Notes) > 0) != (doubt > 0) {
+			t.Errorf("%s: %d differences and %d perhaps; want %d and %d; %q", tt.name, sure, doubt, tt.sure, tt.doubt, p.Notes)
+		}
+	}
 }
 
 func TestSniff(t *testing.T) {

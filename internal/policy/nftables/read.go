@@ -51,6 +51,7 @@ type reader struct {
 	elements int
 	expanded int
 	answers  bool
+	unread   string // files that may drop more
 }
 
 type table struct {
@@ -145,7 +146,7 @@ func (r *reader) commands(list []token) {
 			}
 			continue
 		case "include":
-			r.note(s[0].line, "%s: what that file holds was not read", quote(s))
+			r.include(s)
 			continue
 		case "add", "create", "insert", "replace", "delete", "destroy", "flush":
 		default:
@@ -155,6 +156,12 @@ func (r *reader) commands(list []token) {
 			r.note(s[0].line, "not understood: %s", quote(s))
 		}
 	}
+}
+
+// include is not followed: only the one file is there. What it holds may drop anything.
+func (r *reader) include(s []token) {
+	r.note(s[0].line, "%s: what that file holds was not read; nft list ruleset prints all that is loaded", quote(s))
+	r.unread = "what included files hold"
 }
 
 func (r *reader) define(s []token) {
@@ -321,7 +328,7 @@ func (r *reader) inTable(t *table, list []token) {
 		case s[0].is("define") || s[0].is("redefine"):
 			r.define(s)
 		case s[0].is("include"):
-			r.note(s[0].line, "%s: what that file holds was not read", quote(s))
+			r.include(s)
 		case s[0].is("flags"):
 			if t.dormant = strings.Contains(textOf(s), "dormant"); t.dormant {
 				r.note(s[0].line, "table %s is dormant: its rules do nothing", policy.Plain(t.name, maxQuote))
@@ -376,7 +383,7 @@ func (r *reader) inChain(c *rules, list []token) {
 			}
 		case s[0].is("comment") || s[0].is("flags") || s[0].is("devices") || s[0].is("device"):
 		case s[0].is("include"):
-			r.note(s[0].line, "%s: what that file holds was not read", quote(s))
+			c.raw = append(c.raw, bare(s)) // rules of any kind
 		case s[0].is("define"):
 			r.define(s)
 		default:
@@ -445,7 +452,7 @@ func (r *reader) ruleset() (*chain.Ruleset, error) {
 			}
 		}
 	}
-	out.Answers = r.answers
+	out.Answers, out.Unread = r.answers, r.unread
 	if r.left > 0 {
 		r.notes = append(r.notes, fmt.Sprintf("%s: %d more that were not understood", r.file, r.left))
 	}

@@ -200,6 +200,9 @@ func (e *evaluator) statements() {
 			}
 		case "notrack", "dup", "masquerade", "redirect", "snat", "dnat", "tproxy":
 			e.skip() // changes the packet; the chains that decide see the result
+		case "include":
+			e.odd = quote(e.s[e.i:])
+			e.i = len(e.s)
 		case "fwd", "synproxy":
 			from := e.i
 			e.skip()
@@ -788,7 +791,7 @@ func (e *evaluator) narrowBy(f field, v values, not bool, from int) {
 	case inInterface, outInterface:
 		e.narrow(everything(), []chain.Interface{{Out: f.part == outInterface, Names: v.names, Not: not}})
 	case hopLimit:
-		e.onLink = !not && v.nums.Equal(space.One(255))
+		e.onLink = !not && (v.nums.Equal(space.One(255)) || v.nums.Equal(space.One(1)))
 		e.narrow([]space.Box{f.implied()}, nil)
 		e.unsure(quote(e.s[from:e.i]))
 	case nothing, source, destination, sourcePort, servicePort, protocol, message, code, nfproto, ethertype, flags:
@@ -1180,7 +1183,7 @@ func (e *evaluator) finish() {
 		}
 		e.verdict = chain.Unknown
 	}
-	if e.onLink && e.verdict == chain.Accept && e.linkOnly() {
+	if e.onLink && e.verdict == chain.Accept && !slices.ContainsFunc(e.alts, func(a alternative) bool { return !chain.OnLink(a.boxes) }) {
 		return
 	}
 	if e.odd != "" {
@@ -1190,18 +1193,4 @@ func (e *evaluator) finish() {
 	for _, s := range e.notes {
 		e.note(e.line(), "not understood: %s", s)
 	}
-}
-
-// linkOnly reports whether the rule is about neighbour discovery alone. With a hop limit of 255
-// that never came from behind a router, and begins no conversation.
-func (e *evaluator) linkOnly() bool {
-	found := space.Box{Proto: space.One(58), Src: space.AllIPv6, Dst: space.AllIPv6, DPort: space.Nums{{From: 133, To: 137}}, SPort: space.AllNums}
-	for _, a := range e.alts {
-		for _, b := range a.boxes {
-			if len(b.Minus(&found)) > 0 {
-				return false
-			}
-		}
-	}
-	return true
 }
