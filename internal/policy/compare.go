@@ -43,7 +43,8 @@ type Comparison struct {
 	// Differences are what is left open, then what breaks; of each first what is certain, in
 	// the order of the existing rules.
 	Differences []Difference
-	// Cut says why there may be more differences; empty if these are all.
+	// Cut says why not everything could be told apart; empty if it was. A difference that was not
+	// is told of all that a rule is about, as unsure, or there are more than are told.
 	Cut   string
 	Notes []string // what was not compared
 }
@@ -89,7 +90,12 @@ type comparer struct {
 	out   *Comparison
 	own   space.Addrs
 	steps int
+	// gaveUp tells that something since it was last reset could not be worked out.
+	gaveUp bool
 }
+
+// Why a difference is told of all that a rule is about.
+const tooMany = "rules overlap in too many ways to tell which of this it is"
 
 // entry is a rule as the comparison sees it, or what happens where none matches.
 type entry struct {
@@ -162,8 +168,8 @@ func (c *comparer) accepted(list []entry) (out []space.Box) {
 	return out
 }
 
-// minus takes boxes out of others. Where that becomes too many it gives up, says so in the
-// comparison, and gives nothing.
+// minus takes boxes out of others. Where that becomes too many it gives up, says so, and gives
+// nothing.
 func (c *comparer) minus(list, gone []space.Box) []space.Box {
 	for i := range gone {
 		if len(list) == 0 {
@@ -182,7 +188,9 @@ func (c *comparer) minus(list, gone []space.Box) []space.Box {
 	return list
 }
 
+// cut gives up on what is under way.
 func (c *comparer) cut(why string) {
+	c.gaveUp = true
 	if c.out.Cut == "" {
 		c.out.Cut = why
 	}
@@ -216,8 +224,10 @@ func (c *comparer) leftOpen(existing, wanted *Policy, dir Direction) {
 	all := c.entries(existing, dir)
 	most, left := certain(all, Drop)
 	least, unread := certain(all, Accept)
-	least2, _ := certain(c.entries(wanted, dir), Accept)
-	want := c.accepted(least2)
+	wantedLeast, _ := certain(c.entries(wanted, dir), Accept)
+	c.gaveUp = false
+	want := c.accepted(wantedLeast)
+	blind := c.gaveUp // it wants more than is known
 	var sure []space.Box
 	if len(left)+len(unread) > 0 {
 		sure = c.accepted(least)
@@ -226,18 +236,28 @@ func (c *comparer) leftOpen(existing, wanted *Policy, dir Direction) {
 		if e.action != Accept {
 			continue
 		}
+		c.gaveUp = blind
 		rest := c.minus(c.apart(e.boxes), want)
 		for _, before := range most[:i] {
 			if before.action == Drop {
 				rest = c.minus(rest, before.boxes)
 			}
 		}
+		if c.gaveUp {
+			c.add(LeftOpen, dir, e.index, -1, e.boxes, tooMany)
+			continue
+		}
 		if len(left)+len(unread) == 0 {
 			c.add(LeftOpen, dir, e.index, -1, rest, "")
 			continue
 		}
 		doubt := c.minus(rest, sure)
-		c.add(LeftOpen, dir, e.index, -1, c.minus(rest, doubt), "")
+		open := c.minus(rest, doubt)
+		if c.gaveUp {
+			c.add(LeftOpen, dir, e.index, -1, rest, tooMany)
+			continue
+		}
+		c.add(LeftOpen, dir, e.index, -1, open, "")
 		c.doubt(LeftOpen, dir, e, -1, doubt, left)
 	}
 }
@@ -247,14 +267,17 @@ func (c *comparer) breaks(existing, wanted *Policy, dir Direction) {
 	least, left := certain(all, Accept)
 	most, unread := certain(all, Drop)
 	var perhaps []space.Box
+	c.gaveUp = false
 	if len(left)+len(unread) > 0 {
 		perhaps = c.accepted(most)
 	}
+	blind := c.gaveUp // it may let through more than is known
 	want, _ := certain(c.entries(wanted, dir), Drop)
 	for i, w := range want {
 		if w.action != Accept {
 			continue
 		}
+		c.gaveUp = blind
 		rest := c.apart(w.boxes)
 		for _, before := range want[:i] {
 			if before.action == Drop {
@@ -262,16 +285,23 @@ func (c *comparer) breaks(existing, wanted *Policy, dir Direction) {
 			}
 		}
 		for _, e := range least {
-			if len(rest) == 0 {
+			if c.gaveUp || len(rest) == 0 {
 				break
 			}
 			if e.action == Drop {
 				part := c.and(rest, c.apart(e.boxes))
-				certain := c.minus(part, perhaps)
-				c.add(Breaks, dir, e.index, w.index, certain, "")
-				c.doubt(Breaks, dir, e, w.index, c.minus(part, certain), left)
+				broken := c.minus(part, perhaps)
+				doubt := c.minus(part, broken)
+				if c.gaveUp {
+					continue
+				}
+				c.add(Breaks, dir, e.index, w.index, broken, "")
+				c.doubt(Breaks, dir, e, w.index, doubt, left)
 			}
 			rest = c.minus(rest, e.boxes)
+		}
+		if c.gaveUp {
+			c.add(Breaks, dir, -1, w.index, w.boxes, tooMany)
 		}
 	}
 }
@@ -284,10 +314,16 @@ func (c *comparer) doubt(kind Kind, dir Direction, e entry, wanted int, list []s
 		return
 	}
 	for _, l := range left {
-		if part := c.minus(list, c.minus(list, l.boxes)); len(part) > 0 {
-			c.add(kind, dir, e.index, wanted, part, l.narrow)
-			list = c.minus(list, part)
+		part := c.and(list, c.apart(l.boxes))
+		if len(part) == 0 {
+			continue
 		}
+		rest := c.minus(list, part)
+		if c.gaveUp {
+			break
+		}
+		c.add(kind, dir, e.index, wanted, part, l.narrow)
+		list = rest
 	}
 	c.add(kind, dir, e.index, wanted, list, "a rule before it may decide")
 }

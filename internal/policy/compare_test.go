@@ -262,4 +262,14 @@ func TestCompareIsBounded(t *testing.T) {
 	if c.Cut == "" {
 		t.Errorf("%d differences and nothing said to be cut", len(c.Differences))
 	}
+	// What is open by default is told all the same.
+	if !slices.ContainsFunc(c.Differences, func(d policy.Difference) bool {
+		return d.Kind == policy.LeftOpen && d.By == -1 && d.Unsure != "" && d.String() == "out any protocol to any"
+	}) {
+		t.Errorf("what was not told apart is not told: %d differences", len(c.Differences))
+	}
+	c = policy.Compare(&policy.Policy{}, existing)
+	if c.Cut == "" || len(c.Differences) == 0 {
+		t.Errorf("%d differences, %q", len(c.Differences), c.Cut)
+	}
 }
