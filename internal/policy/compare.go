@@ -257,7 +257,9 @@ func (c *comparer) leftOpen(existing, wanted *Policy, dir Direction) {
 			c.add(LeftOpen, dir, e.index, -1, rest, tooMany)
 			continue
 		}
-		c.add(LeftOpen, dir, e.index, -1, open, "")
+		if e.narrow == "" { // else it is certain by other rules, and told of them
+			c.add(LeftOpen, dir, e.index, -1, open, "")
+		}
 		c.doubt(LeftOpen, dir, e, -1, doubt, left)
 	}
 }
