@@ -72,6 +72,14 @@ golden: ## rewrite the expected outputs of all tests that use internal/golden; r
 e2e: ## the command line's transcripts and the tests against real peers, none of them skipped
 	CI=true go test -count=1 -run '^Test(Script|Peer)' ./...
 
+.PHONY: bench-fleet
+bench-fleet: ## what a fleet server takes: 5,000 machines sent, up to 100,000 assessed again; half an hour
+	OLDGUARD_BIG=1 go test -count=1 -v -timeout 120m -run '^TestFigures$$' ./internal/fleet
+
+.PHONY: crash
+crash: ## 500 uploads to a fleet server that is killed 50 times meanwhile, on both databases
+	OLDGUARD_BIG=1 CI=true go test -count=1 -v -timeout 30m -run '^TestKilled$$' ./internal/fleet
+
 .PHONY: catalog
 catalog: ## rebuild the embedded catalogue from the feeds in FROM=DIR
 	go run ./cmd/oldguard catalog build --from $(FROM) --output internal/catalog/catalog.bin

@@ -50,7 +50,7 @@ func (s *Server) judge(ctx context.Context, a *Assessed, before *Placing, h *hos
 	}
 	c.New, c.Closed, c.Exploited = len(d.New), len(d.Closed), len(d.NewExploited())
 	c.Build, c.Release = d.Build, d.Release
-	if c.Document, err = json.Marshal(report.Compare(snapshot, as)); err != nil {
+	if c.Document, err = json.Marshal(report.Compare(snapshot, as, d)); err != nil {
 		return fmt.Errorf("what changed: %w", err)
 	}
 	a.Change = &c

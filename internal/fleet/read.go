@@ -90,13 +90,15 @@ func (s *Server) readUpload(ctx context.Context, task Task) (err error) {
 			err = s.fail(ctx, &u, err.Error())
 		}
 	}()
-	known, err := s.Store.Sightings(ctx, u.ID)
-	if err != nil {
-		return err
-	}
 	done := map[int]bool{}
-	for _, k := range known {
-		done[k.Part] = true
+	if task.Attempt > 1 {
+		known, err := s.Store.Sightings(ctx, u.ID)
+		if err != nil {
+			return err
+		}
+		for _, k := range known {
+			done[k.Part] = true
+		}
 	}
 	b := reading{server: s, upload: &u}
 	part := -1

@@ -1,11 +1,10 @@
 package fleet
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/winver"
@@ -76,10 +75,21 @@ func CVEID(v uint64) string {
 	digits := int(v & (1<<digitBits - 1)) // #nosec G115 -- four bits
 	n := v >> digitBits & (1<<serialBits - 1)
 	y := v >> (digitBits + serialBits) & (1<<yearBits - 1)
+	b := make([]byte, 0, 24)
 	if v>>(digitBits+serialBits+yearBits) == 0 {
-		return fmt.Sprintf("ADV%02d%0*d", y, digits, n)
+		return string(padded(padded(append(b, "ADV"...), y, 2), n, digits))
 	}
-	return fmt.Sprintf("CVE-%04d-%0*d", y, digits, n)
+	return string(padded(append(padded(append(b, "CVE-"...), y, 4), '-'), n, digits))
+}
+
+// padded appends a number with at least so many digits.
+func padded(b []byte, n uint64, digits int) []byte {
+	for least := n; digits > 1; digits-- {
+		if least /= 10; least == 0 {
+			b = append(b, '0')
+		}
+	}
+	return strconv.AppendUint(b, n, 10)
 }
 
 const exploitedBit = 8 // beside the verdict, which is less
@@ -87,25 +97,24 @@ const exploitedBit = 8 // beside the verdict, which is less
 // Pack writes verdicts. A vulnerability with an id of another form is left out. Equal
 // verdicts give equal bytes.
 func (v *Verdicts) Pack() []byte {
-	type item struct{ number, bits uint64 }
-	items := make([]item, 0, len(v.List))
+	items := make([]uint64, 0, len(v.List)) // number and verdict in one, as they are written
 	for _, c := range v.List {
 		if n, ok := CVENumber(c.CVE); ok {
 			bits := uint64(c.Verdict)
 			if c.Exploited {
 				bits |= exploitedBit
 			}
-			items = append(items, item{n, bits})
+			items = append(items, n<<4|bits)
 		}
 	}
-	slices.SortFunc(items, func(a, b item) int { return cmp.Compare(a.number, b.number) })
+	slices.Sort(items)
 	b := make([]byte, 0, 16+4*len(items))
 	b = append(b, packedVersion)
 	b = binary.AppendUvarint(b, uint64(len(items)))
 	last := uint64(0)
 	for _, it := range items {
-		b = binary.AppendUvarint(b, (it.number-last)<<4|it.bits)
-		last = it.number
+		b = binary.AppendUvarint(b, it-last)
+		last = it &^ 15
 	}
 	b = binary.AppendUvarint(b, uint64(len(v.Missing)))
 	for _, kb := range v.Missing {

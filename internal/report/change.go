@@ -151,10 +151,10 @@ func (d *difference) doubts(before assess.Snapshot) {
 	}
 }
 
-// Compare says what is different since an earlier state, for those who keep states
-// themselves.
-func Compare(before assess.Snapshot, now *assess.Assessment) Change {
-	d := &difference{now: now, Change: assess.Diff(before, now), compared: true}
+// Compare writes down what is different since an earlier state, as assess.Diff found it,
+// for those who keep states themselves.
+func Compare(before assess.Snapshot, now *assess.Assessment, c *assess.Change) Change {
+	d := &difference{now: now, Change: c, compared: true}
 	d.possibly(before)
 	d.doubts(before)
 	return d.document()

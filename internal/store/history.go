@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/uptrace/bun"
@@ -37,6 +38,11 @@ type changeRow struct {
 	Body          []byte
 }
 
+// packer packs the documents of changes, several at a time.
+var packer = sync.OnceValues(func() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20))
+})
+
 func changeRowOf(c *fleet.Change) (changeRow, error) {
 	r := changeRow{
 		HostID: c.Host, At: stamp(c.At), AsOf: int64(c.AsOf), Cause: c.Cause, UploadID: c.Upload, First: c.First,
@@ -44,7 +50,7 @@ func changeRowOf(c *fleet.Change) (changeRow, error) {
 		ReleaseBefore: c.Release[0], ReleaseNow: c.Release[1], LevelBefore: int(c.Level[0]), LevelNow: int(c.Level[1]), SupportBefore: string(c.Support[0]), SupportNow: string(c.Support[1]), Headline: c.Headline,
 	}
 	if c.Document != nil {
-		w, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+		w, err := packer()
 		if err != nil {
 			return r, err
 		}

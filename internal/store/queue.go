@@ -85,17 +85,22 @@ func (j *job) UnmarshalJSON(b []byte) error {
 type worker struct {
 	river.WorkerDefaults[job]
 	work fleet.Work
+	log  *slog.Logger
 }
 
 // Work does one job. That the server stops is no fault of the job, and no attempt.
 func (w worker) Work(ctx context.Context, j *river.Job[job]) error {
 	err := w.work.Do(ctx, fleet.Task{Args: j.Args.args, Attempt: j.Attempt})
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(context.Cause(ctx), context.Canceled) && errors.Is(err, context.Canceled):
+	}
+	if errors.Is(context.Cause(ctx), context.Canceled) && errors.Is(err, context.Canceled) {
 		return river.JobSnooze(0)
-	case j.Attempt >= cmp.Or(w.work.Attempts, river.MaxAttemptsDefault):
+	}
+	last := j.Attempt >= cmp.Or(w.work.Attempts, river.MaxAttemptsDefault)
+	w.log.WarnContext(ctx, "a job failed", slog.String("kind", w.work.Kind), slog.Int64("job", j.ID), slog.Int("attempt", j.Attempt),
+		slog.Bool("last", last), slog.Any("error", err))
+	if last {
 		return river.JobCancel(err)
 	}
 	return err
@@ -107,15 +112,6 @@ func (w worker) Timeout(*river.Job[job]) time.Duration {
 		return -1
 	}
 	return w.work.Timeout
-}
-
-// NextRetry comes soon at first, since what fails is mostly gone in a moment, and then
-// ever later.
-func (w worker) NextRetry(j *river.Job[job]) time.Time {
-	if j.AttemptedAt == nil || j.Attempt > 3 {
-		return time.Time{} // River's own: attempt⁴ seconds
-	}
-	return j.AttemptedAt.Add(time.Duration(j.Attempt) * time.Second)
 }
 
 const (
@@ -148,7 +144,7 @@ func work[T any](ctx context.Context, q *queue[T], d *DB, works []fleet.Work) (f
 		MaxAttempts:          maxAttempts,
 	}
 	for _, w := range works {
-		river.AddWorkerArgs(config.Workers, job{kind: w.Kind}, river.Worker[job](worker{work: w}))
+		river.AddWorkerArgs(config.Workers, job{kind: w.Kind}, river.Worker[job](worker{work: w, log: q.log}))
 		if w.Every > 0 {
 			config.PeriodicJobs = append(config.PeriodicJobs, river.NewPeriodicJob(
 				river.PeriodicInterval(w.Every),

@@ -197,6 +197,19 @@ func runDone(ctx context.Context, tx tx, r *fleet.Result) error {
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return errors.Join(err, fleet.ErrStale)
 	}
+	if !r.Ended {
+		return nil
+	}
+	// What no machine stands like any more. If one comes to at this moment, the database
+	// refuses one of the two.
+	for _, q := range []string{
+		"DELETE FROM verdicts_missing WHERE NOT EXISTS (SELECT 1 FROM host h WHERE h.verdicts_id = verdicts_missing.verdicts_id)",
+		"DELETE FROM verdicts WHERE NOT EXISTS (SELECT 1 FROM host h WHERE h.verdicts_id = verdicts.id)",
+	} {
+		if _, err := tx.NewRaw(q).Exec(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -234,7 +247,7 @@ func assessed(ctx context.Context, tx tx, a *fleet.Assessed, now time.Time) erro
 			return err
 		}
 	}
-	evidence, err := addParts(ctx, tx, a.Parts, row.ID)
+	evidence, err := addParts(ctx, tx, a.Parts, row.ID, a.Host.ID != 0)
 	if err != nil {
 		return err
 	}
@@ -295,8 +308,8 @@ func absorb(ctx context.Context, tx tx, into int64, a *fleet.Assessed, now time.
 	return touched(res)
 }
 
-// addParts stores the current evidence of a machine, and gives the first that is new.
-func addParts(ctx context.Context, tx tx, parts []fleet.Part, host int64) (first int64, err error) {
+// addParts stores the current evidence of a machine that was known before or not, and gives the first that is new.
+func addParts(ctx context.Context, tx tx, parts []fleet.Part, host int64, known bool) (first int64, err error) {
 	if parts == nil {
 		return 0, nil
 	}
@@ -331,8 +344,10 @@ func addParts(ctx context.Context, tx tx, parts []fleet.Part, host int64) (first
 			keep = append(keep, id)
 		}
 	}
-	_, err = tx.NewUpdate().Model((*sightingRow)(nil)).Set("current = ?", false).Set("body = NULL").
-		Where("host_id = ? AND (current OR body IS NOT NULL) AND id NOT IN (?)", host, bun.List(keep)).Exec(ctx)
+	if known {
+		_, err = tx.NewUpdate().Model((*sightingRow)(nil)).Set("current = ?", false).Set("body = NULL").
+			Where("host_id = ? AND (current OR body IS NOT NULL) AND id NOT IN (?)", host, bun.List(keep)).Exec(ctx)
+	}
 	return first, err
 }
 

@@ -22,6 +22,19 @@ CREATE TABLE upload (
 CREATE INDEX upload_hash ON upload (hash);
 CREATE INDEX upload_state ON upload (state, id);
 
+-- Machines that stand alike share a row: see fleet.Verdicts.
+CREATE TABLE verdicts (
+	id   ${ID},
+	hash ${TEXT} NOT NULL UNIQUE,
+	body ${BLOB} NOT NULL
+);
+CREATE TABLE verdicts_missing (
+	verdicts_id BIGINT NOT NULL REFERENCES verdicts (id),
+	kb          BIGINT NOT NULL,
+	PRIMARY KEY (verdicts_id, kb)
+);
+CREATE INDEX verdicts_missing_kb ON verdicts_missing (kb, verdicts_id);
+
 CREATE TABLE host (
 	id           ${ID},
 	version      BIGINT NOT NULL,
@@ -61,7 +74,7 @@ CREATE TABLE host (
 	as_of        INTEGER NOT NULL,
 	catalog      ${TEXT} NOT NULL,
 	assessed     BIGINT NOT NULL,
-	verdicts_id  BIGINT NOT NULL,
+	verdicts_id  BIGINT NOT NULL REFERENCES verdicts (id),
 	owner        ${TEXT} NOT NULL,
 	site         ${TEXT} NOT NULL,
 	criticality  INTEGER NOT NULL,
@@ -104,19 +117,6 @@ CREATE TABLE sighting (
 	UNIQUE (upload_id, part)
 );
 CREATE INDEX sighting_host ON sighting (host_id, seen);
-
--- Machines that stand alike share a row: see fleet.Verdicts.
-CREATE TABLE verdicts (
-	id   ${ID},
-	hash ${TEXT} NOT NULL UNIQUE,
-	body ${BLOB} NOT NULL
-);
-CREATE TABLE verdicts_missing (
-	verdicts_id BIGINT NOT NULL REFERENCES verdicts (id),
-	kb          BIGINT NOT NULL,
-	PRIMARY KEY (verdicts_id, kb)
-);
-CREATE INDEX verdicts_missing_kb ON verdicts_missing (kb, verdicts_id);
 
 CREATE TABLE host_change (
 	id             ${ID},
