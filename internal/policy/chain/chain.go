@@ -230,6 +230,17 @@ func (w *walker) unfold(hooks []string) ([]entry, policy.Action, error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		// Nothing comes behind a rule about everything. One that drops is what others call a policy.
+		for j := range rules {
+			if e := &rules[j]; e.unsure == "" && len(g.box.Minus(&e.box)) == 0 {
+				if e.action == policy.Drop {
+					rules, end = rules[:j], entry{box: g.box, action: policy.Drop}
+				} else {
+					rules = rules[:j+1]
+				}
+				break
+			}
+		}
 		if g.silent {
 			why := "what was read says nothing of IPv6"
 			if len(g.box.Src.And(space.AllIPv4)) > 0 {
