@@ -241,6 +241,9 @@ func inputs(h *host.Host) (out []string) {
 	for i := range h.Errors {
 		add(h.Errors[i].From)
 	}
+	for i := range h.Watches {
+		add(h.Watches[i].From)
+	}
 	if len(out) == 0 {
 		for _, kb := range h.Updates.All() {
 			for _, s := range h.Updates.Sources(kb) {
