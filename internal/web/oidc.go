@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -26,6 +27,7 @@ type Authority struct {
 	Claim string
 	Roles map[string]access.Role
 
+	provider *oidc.Provider
 	verifier *oidc.IDTokenVerifier
 	config   oauth2.Config
 	client   *http.Client
@@ -47,7 +49,7 @@ func NewAuthority(ctx context.Context, name, issuer, client string, secret acces
 	if err != nil {
 		return nil, fmt.Errorf("ask %s how to log in there: %w", redactURL(issuer), err)
 	}
-	a.verifier = p.Verifier(&oidc.Config{ClientID: client})
+	a.provider, a.verifier = p, p.Verifier(&oidc.Config{ClientID: client})
 	a.config = oauth2.Config{
 		ClientID: client, ClientSecret: secret.Reveal(), Endpoint: p.Endpoint(), RedirectURL: public + "/login/oidc/back",
 		Scopes: []string{oidc.ScopeOpenID, "profile", "email"},
@@ -158,31 +160,55 @@ func (s *Server) fromAuthority(r *http.Request, code, nonce, verifier string) (a
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(nonce)) != 1 {
 		return access.User{}, errors.New("the id token is of another login")
 	}
-	var c struct {
-		Name     string `json:"name"`
-		Email    string `json:"email"`
-		Login    string `json:"preferred_username"`
-		Verified bool   `json:"email_verified"`
+	claims, err := a.claims(ctx, id, token)
+	if err != nil {
+		return access.User{}, err
 	}
-	var all map[string]any
-	if err := errors.Join(id.Claims(&c), id.Claims(&all)); err != nil {
-		return access.User{}, fmt.Errorf("the claims: %w", err)
+	text := func(name string) string {
+		v, _ := claims[name].(string)
+		return v
 	}
-	if !c.Verified {
-		c.Email = "" // anybody can claim another's
+	email := ""
+	if verified, _ := claims["email_verified"].(bool); verified {
+		email = text("email") // anybody can claim another's
 	}
-	role := a.roleOf(all[a.Claim])
+	role := a.roleOf(claims[a.Claim])
 	if len(a.Roles) > 0 && role == access.Nobody {
 		return access.User{}, errNoGroup
 	}
-	name := c.Login
-	if name == "" {
-		name = c.Email
+	return s.Guard.Known(r.Context(), id.Issuer, id.Subject, cmp.Or(text("preferred_username"), email, id.Subject), text("name"), email, role, visitOf(r.Context()).address)
+}
+
+// claims gives what the provider says of a person. Where a code was exchanged many say it at
+// their UserInfo endpoint alone (OpenID Connect Core 1.0, 5.4), so that is asked for what the
+// id token, which counts first, does not have.
+func (a *Authority) claims(ctx context.Context, id *oidc.IDToken, token *oauth2.Token) (map[string]any, error) {
+	var said map[string]any
+	if err := id.Claims(&said); err != nil {
+		return nil, fmt.Errorf("the claims: %w", err)
 	}
-	if name == "" {
-		name = id.Subject
+	_, named := said["preferred_username"]
+	_, grouped := said[a.Claim]
+	if named && (grouped || len(a.Roles) == 0) || a.provider.UserInfoEndpoint() == "" {
+		return said, nil
 	}
-	return s.Guard.Known(r.Context(), id.Issuer, id.Subject, name, c.Name, c.Email, role, visitOf(r.Context()).address)
+	info, err := a.provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil {
+		return nil, fmt.Errorf("ask who it is: %w", err)
+	}
+	if info.Subject != id.Subject { // 5.3.2: else it is somebody else's
+		return nil, errors.New("the UserInfo endpoint speaks of somebody else")
+	}
+	var more map[string]any
+	if err := info.Claims(&more); err != nil {
+		return nil, fmt.Errorf("the claims of UserInfo: %w", err)
+	}
+	for name, v := range more {
+		if _, known := said[name]; !known {
+			said[name] = v
+		}
+	}
+	return said, nil
 }
 
 // roleOf gives the highest role of somebody's groups; Nobody where they decide nothing.
