@@ -128,7 +128,7 @@ func (d *DB) openSQLite(ctx context.Context, file string) error {
 	}
 	w.SetMaxOpenConns(1)
 	d.closers = append(d.closers, w.Close)
-	d.write = bun.NewDB(w, sqlitedialect.New())
+	d.write = bun.NewDB(w, sqliteDialect{sqlitedialect.New()})
 	if err = w.PingContext(ctx); err != nil {
 		return fmt.Errorf("open %s: %w", file, err)
 	}
@@ -139,7 +139,7 @@ func (d *DB) openSQLite(ctx context.Context, file string) error {
 	r.SetMaxOpenConns(readers)
 	r.SetMaxIdleConns(readers)
 	d.closers = append(d.closers, r.Close)
-	d.read = bun.NewDB(r, sqlitedialect.New())
+	d.read = bun.NewDB(r, sqliteDialect{sqlitedialect.New()})
 	driver := riversqlite.New(w)
 	if err = migrate(ctx, w, driver, sqliteWords); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (d *DB) openPostgreSQL(ctx context.Context, address string) error {
 	}
 	db := stdlib.OpenDBFromPool(d.pool)
 	d.closers = append(d.closers, db.Close)
-	d.write = bun.NewDB(db, pgdialect.New())
+	d.write = bun.NewDB(db, postgresDialect{pgdialect.New()})
 	d.read = d.write
 	driver := riverpgxv5.New(d.pool)
 	if err = migrate(ctx, db, driver, postgresWords); err != nil {

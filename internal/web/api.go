@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -50,7 +51,10 @@ func add[I, O any](a *api, method, path string, needs access.Permission, summary
 	o := huma.Operation{
 		RejectUnknownQueryParameters: true, // a misspelt filter must not give all machines
 		Method:                       method, Path: apiBase + path, Summary: summary, OperationID: operationID(method, path),
-		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests, http.StatusInternalServerError},
+		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError},
+	}
+	if method == http.MethodPost || method == http.MethodPatch { // of reading the body
+		o.Errors = append(o.Errors, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	if needs != Open {
 		o.Security = []map[string][]string{{"token": {string(needs)}}}
@@ -103,8 +107,9 @@ func (a *api) document() {
 		ContentType string `header:"Content-Type"`
 		Body        []byte
 	}
+	written := sync.OnceValues(a.OpenAPI().MarshalJSON) // at the first request all operations are there
 	add(a, "GET", "/openapi.json", Open, "this document: OpenAPI 3.1", func(context.Context, *struct{}) (*out, error) {
-		b, err := a.OpenAPI().MarshalJSON()
+		b, err := written()
 		return &out{"application/openapi+json", b}, err
-	})
+	}, gives("application/openapi+json"))
 }

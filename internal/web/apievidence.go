@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 
@@ -81,6 +82,8 @@ func (a *api) evidence() {
 		return out, a.s.Guard.Did(ctx, v.who, v.address, "evidence", u.Name, "upload "+strconv.FormatInt(u.ID, 10))
 	}, also(http.StatusConflict, http.StatusRequestEntityTooLarge), func(o *huma.Operation) {
 		o.DefaultStatus = http.StatusAccepted
+		body := map[string]*huma.MediaType{"application/json": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[UploadBody](), true, "")}}
+		o.Responses = map[string]*huma.Response{"200": {Description: "it came before", Content: body}}
 		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/octet-stream": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
 			"application/zip":          {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},

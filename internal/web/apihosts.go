@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -235,9 +236,11 @@ type documentOut struct {
 	Body        []byte
 }
 
-// etag tells one state of a machine from another.
+// etag tells one state of a machine from another, what people say about it included.
 func etag(h *fleet.Host) string {
-	return fmt.Sprintf(`"%d-%d-%s"`, h.ID, h.Version, strconv.FormatInt(h.Assessed.UnixMicro(), 36))
+	b, _ := json.Marshal(hostBody(h)) // it has an encoding
+	sum := sha256.Sum256(b)
+	return fmt.Sprintf(`"%d-%s-%x"`, h.Version, strconv.FormatInt(h.Assessed.UnixMicro(), 36), sum[:8])
 }
 
 // unchanged reports whether the caller has this state already.
@@ -294,7 +297,7 @@ func (a *api) hosts() {
 			return nil, err
 		}
 		return &documentOut{tag, "application/json", b.Bytes()}, nil
-	}, also(http.StatusNotFound))
+	}, also(http.StatusNotFound), gives("application/json"))
 	type changesIn struct {
 		ID     int64 `path:"id" minimum:"1"`
 		Cursor int64 `query:"cursor" minimum:"0"`
@@ -377,6 +380,13 @@ func limitOf(n int) int {
 		return fleet.MaxPage
 	}
 	return n
+}
+
+// gives describes an operation whose answer is a document of its own, described elsewhere.
+func gives(mime string) func(o *huma.Operation) {
+	return func(o *huma.Operation) {
+		o.Responses = map[string]*huma.Response{"200": {Content: map[string]*huma.MediaType{mime: {Schema: &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}}}}}
+	}
 }
 
 // also adds statuses that an operation may answer with.
