@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -94,6 +95,8 @@ func (s *Server) apiError(ctx context.Context, err error) error {
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, fleet.ErrTooLarge):
 		return huma.NewError(http.StatusRequestEntityTooLarge, err.Error())
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return huma.Error400BadRequest("the body broke off")
 	case ctx.Err() != nil:
 		return huma.NewError(499, "the caller hung up")
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -29,6 +30,12 @@ type EditBody struct {
 // edit gives the fleet's form of it, or what is wrong.
 func (b *EditBody) edit() (fleet.OwnedEdit, error) {
 	e := fleet.OwnedEdit{Owner: b.Owner, Site: b.Site, Entitlement: b.Entitlement, Retired: b.Retired}
+	for _, f := range []**string{&e.Owner, &e.Site, &e.Entitlement} {
+		if *f != nil {
+			text := strings.ReplaceAll(typed(**f), "\n", " ")
+			*f = &text
+		}
+	}
 	if b.Criticality != nil {
 		e.Criticality = new(fleet.Criticality)
 		if err := e.Criticality.UnmarshalText([]byte(*b.Criticality)); err != nil {
@@ -40,7 +47,7 @@ func (b *EditBody) edit() (fleet.OwnedEdit, error) {
 		to   *[]string
 	}{{b.AddTags, &e.AddTags}, {b.RemoveTags, &e.RemoveTags}} {
 		for _, tag := range list.from {
-			tag = strings.TrimSpace(tag)
+			tag = strings.TrimSpace(typed(tag))
 			if tag == "" || len(tag) > maxTag || strings.ContainsAny(tag, ",\n\r\t") {
 				return e, fmt.Errorf("%w: a tag has 1 to %d characters and no comma, not %.60q", fleet.ErrInvalid, maxTag, tag)
 			}
@@ -48,6 +55,17 @@ func (b *EditBody) edit() (fleet.OwnedEdit, error) {
 		}
 	}
 	return e, nil
+}
+
+// typed is what people wrote, without what acts on a terminal or turns the direction of
+// writing: control characters but line ends, and format characters.
+func typed(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 // maxTag bounds a tag, maxBulk how many machines are changed at once.
@@ -157,7 +175,7 @@ func (a *api) decisions() {
 	}
 	add(a, "POST", "/hosts/{id}/notes", access.Decide, "write a note about a machine", func(ctx context.Context, in *noteIn) (*noteOut, error) {
 		v := visitOf(ctx)
-		n, err := store.AddNote(ctx, fleet.Note{Host: in.ID, At: a.s.Now(), By: v.who.Name, Text: in.Body.Text})
+		n, err := store.AddNote(ctx, fleet.Note{Host: in.ID, At: a.s.Now(), By: v.who.Name, Text: typed(in.Body.Text)})
 		if err != nil {
 			return nil, err
 		}
@@ -214,10 +232,10 @@ func (b *EditBody) String() string {
 		out = append(out, "retired "+strconv.FormatBool(*b.Retired))
 	}
 	for _, t := range b.AddTags {
-		out = append(out, "+"+t)
+		out = append(out, "+"+typed(t))
 	}
 	for _, t := range b.RemoveTags {
-		out = append(out, "-"+t)
+		out = append(out, "-"+typed(t))
 	}
 	return strings.Join(out, ", ")
 }
@@ -234,6 +252,7 @@ func (s *Server) accept(ctx context.Context, r fleet.Risk, until string) (fleet.
 		return r, fmt.Errorf("%w: accept one vulnerability, or one kind of finding", fleet.ErrInvalid)
 	}
 	v := visitOf(ctx)
+	r.Reason, r.Kind = typed(r.Reason), typed(r.Kind)
 	r.Until, r.By, r.At = d, v.who.Name, s.Now()
 	if r, err = s.Store.AddRisk(ctx, r); err != nil {
 		return r, err

@@ -186,7 +186,7 @@ func (s *Server) hostNote(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := visitOf(r.Context())
-	if text := strings.TrimSpace(r.PostFormValue("text")); text != "" {
+	if text := strings.TrimSpace(typed(r.PostFormValue("text"))); text != "" {
 		if _, err := s.Store.AddNote(r.Context(), fleet.Note{Host: id, At: s.Now(), By: v.who.Name, Text: text}); err != nil {
 			s.missing(w, r, err)
 			return

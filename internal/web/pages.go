@@ -725,6 +725,9 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 		case errors.Is(err, fleet.ErrTooLarge):
 			s.uploads(w, r, http.StatusRequestEntityTooLarge, "The file is too large: "+plainName(p.FileName())+".")
 			return
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			s.uploads(w, r, http.StatusBadRequest, "The upload broke off: send it again.")
+			return
 		case err != nil:
 			s.missing(w, r, err)
 			return
