@@ -587,22 +587,18 @@ func (h *IsolationHost) Asks() string {
 // Tried says what came of putting what was seen to the rules, and what cannot be tried.
 func (h *IsolationHost) Tried() string {
 	t := h.Trial
-	if t == nil {
+	if t == nil || t.Allowed+t.Cut == 0 {
 		return ""
 	}
-	s := fmt.Sprintf("Tried here: of %s that were allowed %s pass the rules", many(t.Allowed, "conversation"), each1(t.Passed, t.Allowed))
-	if t.Cut > 0 {
-		s += fmt.Sprintf(", of %s that were cut %s are stopped", thousands(t.Cut), each1(t.Stopped, t.Cut))
+	var words []string
+	part := func(n, of int, what string) {
+		if of > 0 {
+			words = append(words, thousands(n)+" of "+thousands(of)+" "+what)
+		}
 	}
-	return s + ". What nobody saw, and the firewall that will hold them, cannot be tried from here."
-}
-
-// each1 says n of all.
-func each1(n, all int) string {
-	if n == all {
-		return "all"
-	}
-	return thousands(n)
+	part(t.Passed, t.Allowed, "conversations that were allowed pass the rules")
+	part(t.Stopped, t.Cut, "that were cut are stopped")
+	return "Tried here: " + strings.Join(words, ", ") + ". What nobody saw, and the firewall that will hold the rules, cannot be tried from here."
 }
 
 // Mismatches lists what was cut and passes all the same, and what was allowed and does not.

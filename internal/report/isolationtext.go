@@ -17,6 +17,7 @@ const (
 	textOffers  = 20 // ports that nobody used
 	textMachine = 50 // machines of many, in full
 	textUnknown = 6  // controls of which nothing is known, each with what would tell
+	textNames   = 12 // of these, by their names alone
 )
 
 // isolationText writes for somebody who has to answer for the rules: what was decided, about whom, on
@@ -104,7 +105,6 @@ func (t *printer) isolation(d *IsolationDocument, h *IsolationHost) {
 	t.isolationAllowed(h, "out", "Allowed out: the machine begins")
 	t.isolationCut(h)
 	t.isolationUnused(h)
-	t.isolationHardening(h)
 	if len(h.Questions) > 0 {
 		t.title("What the evidence could not tell")
 	}
@@ -112,6 +112,7 @@ func (t *printer) isolation(d *IsolationDocument, h *IsolationHost) {
 		t.para(plain, "  - ", sentence(q.What)+": "+q.Why+".")
 		t.para(faint, "    this would tell: ", q.Tell)
 	}
+	t.isolationHardening(h)
 	if len(h.Notes) > 0 {
 		t.title("To know")
 	}
@@ -237,7 +238,11 @@ func (t *printer) isolationHardening(h *IsolationHost) {
 		t.title("How it is set is not known")
 	}
 	if len(unknown) > textUnknown {
-		t.para(plain, "  ", strings.Join(each(unknown, func(c *IsolationControl) string { return c.Name }), "; "))
+		names := each(unknown, func(c *IsolationControl) string { return c.Name })
+		if n := len(names) - textNames; n > 1 {
+			names = append(names[:textNames], fmt.Sprintf("and %d more", n))
+		}
+		t.para(plain, "  ", strings.Join(names, "; "))
 		t.para(faint, "  this would tell most of it: ", "oldguard collect --script, run on the machine as administrator; --format html and json name commands for each")
 		unknown = nil
 	}
