@@ -58,22 +58,47 @@ var needTable = sync.OnceValue(func() (out []need) {
 	return out
 })
 
-// needs adds what the machine needs by role and was not seen to use.
-func (x *fencer) needs() {
+// echoRequest6 is ICMPv6's message of type 8 of ICMP:
+// https://www.iana.org/assignments/icmpv6-parameters, read 2026-11-25.
+const echoRequest6 = 128
+
+// wants is the table as it is for this machine: Remote Desktop at its own port, and what pings over
+// IPv4 over IPv6 as well.
+func (x *fencer) wants() (out []need) {
 	for _, n := range needTable() {
-		if n.role == "domain-controller" && x.Role != host.Member {
-			continue // of a controller's and a standalone machine's needs the table says nothing
-		}
 		if n.role == "jump" && n.service == "rdp" {
 			if port, err := strconv.ParseUint(x.set("rdp-port"), 10, 16); err == nil {
 				n.ports = []policy.Ports{{From: uint16(port), To: uint16(port)}}
 			}
 		}
+		out = append(out, n)
+		if n.service == "ping" {
+			n.proto, n.icmp = policy.ICMPv6, []policy.ICMPType{{Type: echoRequest6, Code: -1}}
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// of reports whether what is needed can be had over the family of an address.
+func (n *need) of(a netip.Addr) bool {
+	return (n.proto != policy.ICMP || a.Is4()) && (n.proto != policy.ICMPv6 || a.Is6())
+}
+
+// needs adds what the machine needs by role and was not seen to use.
+func (x *fencer) needs() {
+	for _, n := range x.wants() {
+		if n.role == "domain-controller" && x.Role != host.Member {
+			continue // of a controller's and a standalone machine's needs the table says nothing
+		}
 		d := Dependency{
 			Dir: n.dir, Proto: n.proto, Ports: n.ports, ICMP: n.icmp, Service: n.service, Decision: Allow, Rule: "need",
 			Because: []host.Reason{{Text: "by role, seen or not: " + n.why + " (" + n.Confidence + ")"}},
 		}
-		if len(n.ports) == 1 && n.ports[0].From == n.ports[0].To {
+		switch {
+		case len(n.icmp) == 1:
+			d.Protocol = ProtocolOf(host.IPProto(n.proto), uint16(n.icmp[0].Type))
+		case len(n.ports) == 1 && n.ports[0].From == n.ports[0].To:
 			d.Protocol = ProtocolOf(host.IPProto(n.proto), n.ports[0].From)
 		}
 		d.Name = n.service
@@ -82,11 +107,9 @@ func (x *fencer) needs() {
 			d.Service, d.Name = d.Protocol.ID, d.Protocol.Name
 		case n.service == "rpc-dynamic":
 			d.Name = "RPC, dynamic ports"
-		case n.service == "ping":
-			d.Name = "echo request (ping)"
 		}
 		for a := range x.roles {
-			if x.is(a, n.role) && x.place(a) == Inside && !x.own[a] && a.Is4() == (n.proto != policy.ICMPv6 && a.Is4()) && !x.allowed(&d, a) {
+			if x.is(a, n.role) && x.place(a) == Inside && !x.own[a] && n.of(a) && !x.allowed(&d, a) {
 				d.Peers = append(d.Peers, Talker{Addr: a})
 			}
 		}
@@ -101,12 +124,11 @@ func (x *fencer) needs() {
 // networksOfRoles adds what the owner gave a role as a whole network: its members are not
 // all seen.
 func (x *fencer) networksOfRoles() {
-	for _, n := range needTable() {
+	for _, n := range x.wants() {
 		for _, p := range x.options.Roles[n.role] {
-			if p.IsSingleIP() || n.proto == policy.ICMP && !p.Addr().Is4() {
-				continue
+			if !p.IsSingleIP() && n.of(p.Addr()) {
+				x.networks = append(x.networks, roleNetwork{n, p})
 			}
-			x.networks = append(x.networks, roleNetwork{n, p})
 		}
 	}
 }

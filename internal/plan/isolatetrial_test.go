@@ -88,3 +88,36 @@ func TestPublicAddress(t *testing.T) {
 		t.Error("the plan asks for a network that a source tells")
 	}
 }
+
+// TestNeedsOfEachFamily: what a role needs is allowed over the family of who has it, pings and Remote
+// Desktop at its own port with it, for addresses and for networks.
+func TestNeedsOfEachFamily(t *testing.T) {
+	h := fenced(t)
+	h.Addresses = append(h.Addresses, host.Address{Addr: addr("2001:db8::10"), Bits: 64})
+	h.Set("rdp-port", "3390", 1, host.Source{})
+	p := isolated(t, h, plan.IsolateOptions{Roles: map[string][]netip.Prefix{"jump": {
+		prefix("10.1.7.7/32"), prefix("2001:db8::7/128"), prefix("10.1.8.0/24"), prefix("2001:db8:0:0:8::/80"),
+	}}})
+	for _, from := range []string{"10.1.7.7", "2001:db8::7", "10.1.8.77", "2001:db8:0:0:8::77"} {
+		a := addr(from)
+		own, echo := addr("10.1.0.10"), policy.Packet{Proto: policy.ICMP, Type: 8}
+		if a.Is6() {
+			own, echo = addr("2001:db8::10"), policy.Packet{Proto: policy.ICMPv6, Type: 128}
+		}
+		echo.Local, echo.Remote = own, a
+		rdp := policy.Packet{Proto: policy.TCP, Local: own, Remote: a, LocalPort: 3390, RemotePort: 50000}
+		usual := rdp
+		usual.LocalPort = 3389
+		for name, k := range map[string]struct {
+			policy.Packet
+			want policy.Action
+		}{"ping": {echo, policy.Accept}, "rdp": {rdp, policy.Accept}, "port_that_it_has_not": {usual, policy.Drop}} {
+			if got, rule := p.Policy.Decide(k.Packet); got != k.want {
+				t.Errorf("%s from %s: %s by rule %d; want %s", name, from, got, rule, k.want)
+			}
+		}
+	}
+	if got := p.Try(); got.Passed != got.Allowed || got.Stuck != nil {
+		t.Errorf("what is allowed does not pass: %+v", got)
+	}
+}
