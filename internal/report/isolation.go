@@ -503,8 +503,19 @@ func (h *IsolationHost) Aim() string {
 	}
 	t := &h.Totals
 	aim := "Nothing goes in and nothing goes out"
+	var but []string
 	if t.Allowed > 0 {
-		aim += fmt.Sprintf(" but %s with %s", many(t.Allowed, "dependency"), many(t.PeersAllowed, "peer"))
+		but = append(but, fmt.Sprintf("%s with %s", many(t.Allowed, "dependency"), many(t.PeersAllowed, "peer")))
+	}
+	networks := map[string]bool{}
+	for _, r := range h.named() {
+		networks[r.Networks()] = true
+	}
+	if n := len(networks); n > 0 {
+		but = append(but, plural(n, "network")+" that the owner named")
+	}
+	if len(but) > 0 {
+		aim += " but " + strings.Join(but, " and ")
 	}
 	if cut := h.CutWords(); cut != "" {
 		aim += ". Cut: " + cut
@@ -833,6 +844,40 @@ func commonNetwork(list []netip.Addr) netip.Prefix {
 		}
 	}
 	return p
+}
+
+// named lists the rules that come of no dependency: those for networks to which the owner gave a
+// role.
+func (h *IsolationHost) named() (out []*IsolationRule) {
+	if h.Policy == nil {
+		return nil
+	}
+	of := map[string]bool{}
+	for i := range h.Dependencies {
+		for _, id := range h.Dependencies[i].Rules {
+			of[id] = true
+		}
+	}
+	for i := range h.Policy.Rules {
+		if r := &h.Policy.Rules[i]; !of[r.ID] {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// On says which protocol and ports a rule is on.
+func (r *IsolationRule) On() string {
+	ports := r.LocalPorts
+	if r.Direction == "out" {
+		ports = r.RemotePorts
+	}
+	return (&IsolationDependency{Protocol: r.Protocol, Ports: ports, ICMP: r.ICMP}).On()
+}
+
+// Networks names whom a rule is about.
+func (r *IsolationRule) Networks() string {
+	return strings.Join(each(r.Remote, func(p netip.Prefix) string { return p.String() }), ", ")
 }
 
 // cutGroup is what was cut for one reason.

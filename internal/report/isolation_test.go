@@ -288,6 +288,20 @@ func TestIsolationManyPeers(t *testing.T) {
 	}
 }
 
+// TestIsolationNamed: a network to which the owner gave a role is in no dependency, and is shown all the
+// same.
+func TestIsolationNamed(t *testing.T) {
+	s := isolated(t, plan.IsolateOptions{Roles: map[string][]netip.Prefix{"jump": {netip.MustParsePrefix("10.1.7.0/28")}}}, fileServer("FS01", 5))
+	for _, format := range []string{"text", "html"} {
+		got := writtenIsolation(t, format, Options{}, s)
+		for _, want := range []string{"and 1 network that the owner named", "networks that the owner named", "in, tcp 3389", "in, icmp type 8", "10.1.7.0/28"} {
+			if !strings.Contains(strings.Join(strings.Fields(got), " "), want) {
+				t.Errorf("%s does not say %q", format, want)
+			}
+		}
+	}
+}
+
 // TestIsolationEscapes puts what acts on a terminal or a page into all that evidence can name.
 func TestIsolationEscapes(t *testing.T) {
 	const evil = `"><script>alert(1)</script><img src=//192.0.2.1/x>` + "\x1b[2J\u202e\r\n=1+1<!--'`"

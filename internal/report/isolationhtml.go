@@ -82,6 +82,7 @@ type isolationSheet struct {
 	Picture template.HTML
 	Parties []*party
 	In, Out []isolationService
+	Named   []*IsolationRule
 	// MoreAllowed are dependencies that there is no room for.
 	MoreAllowed int
 	Cuts        []isolationCuts
@@ -117,7 +118,7 @@ type isolationControls struct {
 }
 
 func isolationSheetOf(h *IsolationHost, id string, on catalog.Date) *isolationSheet {
-	s := &isolationSheet{IsolationHost: h, ID: id, AsOf: on, Mark: "plan", Picture: h.picture(id), Parties: h.partyTable(), Weigh: h.weigh()}
+	s := &isolationSheet{IsolationHost: h, ID: id, AsOf: on, Mark: "plan", Picture: h.picture(id), Parties: h.partyTable(), Weigh: h.weigh(), Named: h.named()}
 	if h.Why != nil {
 		s.Mark = "undecided"
 	}

@@ -103,6 +103,7 @@ func (t *printer) isolation(d *IsolationDocument, h *IsolationHost) {
 	}
 	t.isolationAllowed(h, "in", "Allowed in: others begin")
 	t.isolationAllowed(h, "out", "Allowed out: the machine begins")
+	t.isolationNamed(h)
 	t.isolationCut(h)
 	t.isolationUnused(h)
 	if len(h.Questions) > 0 {
@@ -181,6 +182,16 @@ func (t *printer) isolationAllowed(h *IsolationHost, direction, title string) {
 		for _, r := range d.Because[min(1, len(d.Because)):] {
 			t.para(faint, "    ", r.Text)
 		}
+	}
+}
+
+func (t *printer) isolationNamed(h *IsolationHost) {
+	list := h.named()
+	if len(list) > 0 {
+		t.title("Allowed for networks that the owner named")
+	}
+	for _, r := range list {
+		t.cells(plain, t.columns(), r.Direction+", "+r.On(), r.Networks(), r.Comment)
 	}
 }
 
