@@ -50,9 +50,8 @@ What the owner knows helps: --jump, --role and --inside say who is who; --addres
 addresses are the machine's where no evidence does.
 
 With --check FILE it reads the rules that a firewall has now and says what they leave open that
-the plan does not need, and what they stop that it does. FILE is ` + checkHelp() + `.
-The word own in its place takes what the evidence shows of the machine's own firewall.
-
+the plan does not need, and what they stop that it does. What FILE is shows in it:
+` + checkHelp() + `
 Formats:
 ` + help.String() + `
 Exit status: 0 nothing is cut, no control is set otherwise, and nothing is left open, 1 could
@@ -92,11 +91,14 @@ stopped, 4 not all of them could be understood, or there can be no policy to com
 
 // checkHelp says what --check reads.
 func checkHelp() string {
-	var reads []string
+	var b strings.Builder
+	line := func(name, reads string) { fmt.Fprintf(&b, "  %-9s %s\n", name, reads) }
 	for _, d := range dialect.All() {
-		reads = append(reads, d.Reads+" ("+d.Name+")")
+		line(d.Name, d.Reads)
 	}
-	return strings.Join(reads, ";\n") + ";\nwhat netsh advfirewall export writes (" + checkWFW + ")"
+	line(checkWFW, "what netsh advfirewall export writes")
+	line(checkOwn, "this word in place of a file: what the evidence shows of the machine's own firewall")
+	return b.String()
 }
 
 // settle checks the flags.

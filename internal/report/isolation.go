@@ -38,7 +38,7 @@ func IsolationFormats() []IsolationFormat {
 		{Name: "html", Doc: "one page for who decides, with a picture of who talks to whom; needs no network", Write: isolationHTML},
 	}
 	for _, d := range dialect.All() {
-		list = append(list, IsolationFormat{Name: d.Name, Doc: d.Doc + "; to load: " + d.Load, Rules: true, Write: rules(d)})
+		list = append(list, IsolationFormat{Name: d.Name, Doc: d.Doc + " (" + d.Load + ")", Rules: true, Write: rules(d)})
 	}
 	return list
 }

@@ -41,7 +41,7 @@ func All() []Dialect {
 		},
 		{
 			"csv", "csv", "table for the people who keep another firewall", "a spreadsheet",
-			"such a table, also from a spreadsheet", rulescsv.Sniff, rulescsv.Write, rulescsv.Read,
+			"a table as it is written here, also back from a spreadsheet", rulescsv.Sniff, rulescsv.Write, rulescsv.Read,
 		},
 		{
 			"netsh", "cmd", "command file for Windows Firewall on the machine itself", "FILE, as an administrator on the machine",
