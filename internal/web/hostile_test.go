@@ -205,11 +205,11 @@ func TestHostileForms(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.Copy(part, body); err != nil {
+		if _, err = io.Copy(part, body); err != nil {
 			t.Fatal(err)
 		}
 		if end {
-			if err := w.Close(); err != nil {
+			if err = w.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}

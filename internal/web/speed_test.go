@@ -97,8 +97,8 @@ func (s *site) populate(hosts int) (first int64) {
 	verdicts := make([]fleet.Verdicts, len(kinds))
 	var batch []fleet.Assessed
 	flush := func() {
-		if err := s.db.Record(ctx, fleet.Result{Now: today, Assessed: batch}); err != nil {
-			s.t.Fatal(err)
+		if failed := s.db.Record(ctx, fleet.Result{Now: today, Assessed: batch}); failed != nil {
+			s.t.Fatal(failed)
 		}
 		batch = nil
 	}
