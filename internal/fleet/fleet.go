@@ -51,6 +51,7 @@ type Server struct {
 	Config
 	evidence folder
 	places   locks
+	large    locks // held while a large upload is read
 	current  atomic.Pointer[inUse]
 	sources  sync.Map // by digest, of catalogues that machines were judged by
 	pack     *zstd.Encoder

@@ -243,7 +243,8 @@ func (s *Server) reassessSome(ctx context.Context, r *Run, list []Placing) error
 }
 
 // again assesses a machine by the evidence that is there; nil if it stands as before.
-func (s *Server) again(ctx context.Context, p *Placing, cause Cause) (*Assessed, error) {
+func (s *Server) again(ctx context.Context, p *Placing, cause Cause) (_ *Assessed, err error) {
+	defer s.survive(ctx, &err)
 	h := new(host.Host)
 	renewed := false
 	for i := range p.Parts {

@@ -48,6 +48,9 @@ const (
 	batch = 32
 	// staleTries is how often something is tried that others change meanwhile.
 	staleTries = 20
+	// largeUpload is from which size on uploads are read one at a time: what is in them is
+	// in memory meanwhile. Several machines of one are assessed at a time all the same.
+	largeUpload = 256 << 10
 )
 
 // Works are the jobs of the fleet.
@@ -92,15 +95,19 @@ func (s *Server) readUpload(ctx context.Context, task Task) (err error) {
 	}()
 	done := map[int]bool{}
 	if task.Attempt > 1 {
-		known, err := s.Store.Sightings(ctx, u.ID)
-		if err != nil {
-			return err
+		known, failed := s.Store.Sightings(ctx, u.ID)
+		if failed != nil {
+			return failed
 		}
 		for _, k := range known {
 			done[k.Part] = true
 		}
 	}
-	b := reading{server: s, upload: &u}
+	if u.Size >= largeUpload {
+		defer s.large.lock([]string{""})()
+	}
+	b := reading{server: s, upload: &u, storing: &tasks{slots: make(chan struct{}, 2)}}
+	defer func() { err = errors.Join(err, b.storing.wait()) }()
 	part := -1
 	for h, err := range s.readNoting(ctx, &u, func(g []host.Gap) { b.gaps = append(b.gaps, g...) }) {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -165,6 +172,7 @@ type reading struct {
 	gaps     []host.Gap
 	waiting  []found
 	keys     map[string]bool // of those that wait
+	storing  *tasks
 }
 
 // found is a machine in an upload that is not stored yet.
@@ -248,19 +256,31 @@ func (s *Server) partOf(h *host.Host, u *Upload, n int) Part {
 	return p
 }
 
-// flush stores the machines that wait; the last time the upload is done with that.
+// flush has the machines that wait stored, while the next ones are read. The last time it
+// waits for all, and the upload is done with that.
 func (b *reading) flush(ctx context.Context, last bool) error {
-	if len(b.waiting) == 0 && !last {
-		return nil
+	list := b.waiting
+	b.waiting, b.keys = nil, nil
+	if !last {
+		b.storing.Go(func() error { return b.store(ctx, list, false) })
+		return b.storing.failed()
 	}
+	if err := b.storing.wait(); err != nil {
+		return err
+	}
+	return b.store(ctx, list, true)
+}
+
+// store places, assesses and stores machines.
+func (b *reading) store(ctx context.Context, list []found, last bool) error {
 	s := b.server
 	var keys []string
-	for i := range b.waiting {
-		keys = append(keys, b.waiting[i].keys...)
+	for i := range list {
+		keys = append(keys, list[i].keys...)
 	}
 	defer s.places.lock(keys)()
 	for range staleTries {
-		r, err := s.result(ctx, b.upload, b.waiting)
+		r, err := s.result(ctx, b.upload, list)
 		if err != nil {
 			return err
 		}
@@ -269,9 +289,6 @@ func (b *reading) flush(ctx context.Context, last bool) error {
 		}
 		err = s.Store.Record(ctx, r)
 		if !errors.Is(err, ErrStale) {
-			if err == nil {
-				b.waiting, b.keys = nil, nil
-			}
 			return err
 		}
 		// Somebody else stored the upload, or changed one of the machines.
@@ -281,6 +298,50 @@ func (b *reading) flush(ctx context.Context, last bool) error {
 		}
 	}
 	return fmt.Errorf("upload %d: %w", b.upload.ID, ErrStale)
+}
+
+// tasks are a few things that are done meanwhile.
+type tasks struct {
+	slots chan struct{}
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	err   error // the first
+}
+
+// Go does something once there is room for it.
+func (t *tasks) Go(do func() error) {
+	t.slots <- struct{}{}
+	t.wg.Go(func() {
+		defer func() { <-t.slots }()
+		err := do()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.err == nil {
+			t.err = err
+		}
+	})
+}
+
+// failed gives the first error so far.
+func (t *tasks) failed() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.err
+}
+
+// wait waits for all, and gives the first error.
+func (t *tasks) wait() error {
+	t.wg.Wait()
+	return t.failed()
+}
+
+// survive turns a panic into an error: a machine that the program is wrong about does not
+// keep it from all others.
+func (s *Server) survive(ctx context.Context, err *error) {
+	if cause := recover(); cause != nil {
+		s.Log.ErrorContext(ctx, "a machine could not be assessed", slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+		*err = fmt.Errorf("the program is wrong: %v", cause)
+	}
 }
 
 // result places and assesses machines, several at a time.
@@ -332,7 +393,8 @@ func each(workers, n int, do func(i int)) {
 }
 
 // take finds the machine that evidence is about, and assesses it.
-func (s *Server) take(ctx context.Context, u *Upload, f *found) (*Assessed, *Unplaced, error) {
+func (s *Server) take(ctx context.Context, u *Upload, f *found) (_ *Assessed, _ *Unplaced, err error) {
+	defer s.survive(ctx, &err)
 	p, err := s.whose(ctx, u, f.part.Identity)
 	if err != nil {
 		return nil, nil, err

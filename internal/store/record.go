@@ -121,7 +121,7 @@ func (d *DB) placings(ctx context.Context, rows []hostRow) ([]fleet.Placing, err
 
 // Record stores what became of evidence.
 func (d *DB) Record(ctx context.Context, r fleet.Result) error {
-	return d.change(ctx, func(tx tx) error {
+	return d.redo(ctx, func(tx tx) error {
 		if r.Upload != 0 {
 			if err := uploadDone(ctx, tx, &r); err != nil {
 				return err
@@ -421,7 +421,7 @@ func (d *DB) UseCatalog(ctx context.Context, c fleet.CatalogInfo) error {
 		return fmt.Errorf("sources of the catalogue: %w", err)
 	}
 	row := catalogRow{Digest: c.Digest, Sources: string(sources), At: stamp(c.At)}
-	return d.change(ctx, func(tx tx) error {
+	return d.redo(ctx, func(tx tx) error {
 		_, err := tx.NewInsert().Model(&row).On("CONFLICT (digest) DO UPDATE").Set("at = EXCLUDED.at").Exec(ctx)
 		return err
 	})
@@ -449,7 +449,7 @@ func (d *DB) BeginRun(ctx context.Context, r fleet.Run) (begun bool, err error) 
 
 // NoteDay notes how the fleet stands on a day.
 func (d *DB) NoteDay(ctx context.Context, day catalog.Date, unseen time.Time) error {
-	return d.change(ctx, func(tx tx) error {
+	return d.redo(ctx, func(tx tx) error {
 		if _, err := tx.NewDelete().Model((*dayRow)(nil)).Where("day = ?", int64(day)).Exec(ctx); err != nil {
 			return err
 		}

@@ -3,7 +3,9 @@
 // and what follows from what is stored, is package fleet's matter.
 //
 // On SQLite one connection writes, for us and for River, so that nobody waits for a lock
-// that is held by somebody who waits for him; reads have connections of their own. On
+// that is held by somebody who waits for him; reads have connections of their own. It does
+// not wait for the disk at each commit: whoever must know that something will survive a
+// loss of power does so after it, together with others (see journal). On
 // PostgreSQL a job is enqueued on the very connection of the transaction that asks for it.
 //
 // One process at a time may have a store open.
@@ -53,6 +55,7 @@ type DB struct {
 	pool        *pgxpool.Pool // nil on SQLite
 	log         *slog.Logger
 	closers     []func() error
+	journal     *journal // of SQLite
 
 	changes  atomic.Int64 // counts the calls of change that are over
 	overview memo[time.Time, fleet.Overview]
@@ -122,7 +125,7 @@ func fileURL(name, options string) string {
 
 func (d *DB) openSQLite(ctx context.Context, file string) error {
 	const options = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)"
-	w, err := sql.Open("sqlite", fileURL(file, options+"&_pragma=synchronous(FULL)&_txlock=immediate"))
+	w, err := sql.Open("sqlite", fileURL(file, options+"&_pragma=synchronous(NORMAL)&_txlock=immediate"))
 	if err != nil {
 		return err
 	}
@@ -139,6 +142,7 @@ func (d *DB) openSQLite(ctx context.Context, file string) error {
 	r.SetMaxOpenConns(readers)
 	r.SetMaxIdleConns(readers)
 	d.closers = append(d.closers, r.Close)
+	d.journal = &journal{name: file + "-wal"}
 	d.read = bun.NewDB(r, sqliteDialect{sqlitedialect.New()})
 	driver := riversqlite.New(w)
 	if err = migrate(ctx, w, driver, sqliteWords); err != nil {
@@ -229,9 +233,18 @@ type tx struct {
 	enqueue func(ctx context.Context, jobs ...fleet.Job) error
 }
 
-// change runs do in a transaction, which is committed if it gives no error. All that memo
-// keeps rests on what is written here and nowhere else.
-func (d *DB) change(ctx context.Context, do func(tx tx) error) (err error) {
+// change runs do in a transaction, which is committed if it gives no error, and is on disk
+// then. All that memo keeps rests on what is written here and in redo, and nowhere else.
+func (d *DB) change(ctx context.Context, do func(tx tx) error) error {
+	if err := d.redo(ctx, do); err != nil || d.journal == nil {
+		return err
+	}
+	return d.journal.sync()
+}
+
+// redo is change for what is done again if power is lost, such as the work of a job: the
+// job's end is lost with it.
+func (d *DB) redo(ctx context.Context, do func(tx tx) error) (err error) {
 	defer d.changes.Add(1) // after an error too: a commit may have failed for us only
 	if d.pool == nil {
 		t, failed := d.write.BeginTx(ctx, nil)
