@@ -193,7 +193,7 @@ func (s *Server) reassess(ctx context.Context, job Reassess) error {
 		if r.Catalog != s.current.Load().digest {
 			return nil // another run was begun, or will be
 		}
-		list, err := s.Store.Placings(ctx, r.Last, runBatch)
+		list, err := s.Store.Placings(ctx, r.Last, runBatch, r.Catalog, catalog.DateOf(s.Now()))
 		if err != nil {
 			return err
 		}

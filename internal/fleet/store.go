@@ -145,8 +145,9 @@ type Recorder interface {
 	Candidates(ctx context.Context, id Identity) ([]Placing, error)
 	// Placing gives one machine.
 	Placing(ctx context.Context, host int64) (Placing, error)
-	// Placings gives machines that are not retired, by id, behind one of them.
-	Placings(ctx context.Context, behind int64, n int) ([]Placing, error)
+	// Placings gives machines that are not retired and were judged by another catalogue or
+	// for another day, by id, behind one of them.
+	Placings(ctx context.Context, behind int64, n int, catalog string, day catalog.Date) ([]Placing, error)
 	// Unplaced gives evidence that is given to no machine; ErrNotFound if it is given to one.
 	Unplaced(ctx context.Context, sighting int64) (Part, error)
 	// Record stores a result. Nothing is stored and ErrStale given if a machine has another

@@ -119,6 +119,10 @@ const (
 	// are no fault of the job. After how many errors it is given up is in worker.Work.
 	maxAttempts = 10_000
 
+	// atOnce is how many jobs are done at the same time for each processor: more than it can
+	// do, since they wait for the database, the disk and the network.
+	atOnce = 8
+
 	fetchPause = 10 * time.Millisecond // between two looks for jobs
 	fetchPoll  = time.Second           // where no news of a job comes
 	softStop   = 10 * time.Second      // for jobs to end by themselves
@@ -138,7 +142,7 @@ func work[T any](ctx context.Context, q *queue[T], d *DB, works []fleet.Work) (f
 	config := &river.Config{
 		Logger: q.log, Workers: river.NewWorkers(),
 		FetchCooldown: fetchPause, FetchPollInterval: fetchPoll, SoftStopTimeout: softStop,
-		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2 * runtime.GOMAXPROCS(0)}},
+		Queues:               map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: atOnce * runtime.GOMAXPROCS(0)}},
 		RescueStuckJobsAfter: 24 * time.Hour, // Work looks after those of a dead process
 		SkipUnknownJobCheck:  true,
 		MaxAttempts:          maxAttempts,

@@ -72,9 +72,9 @@ func (d *DB) Placing(ctx context.Context, host int64) (fleet.Placing, error) {
 }
 
 // Placings gives machines by id.
-func (d *DB) Placings(ctx context.Context, behind int64, n int) ([]fleet.Placing, error) {
+func (d *DB) Placings(ctx context.Context, behind int64, n int, catalog string, day catalog.Date) ([]fleet.Placing, error) {
 	var rows []hostRow
-	err := d.read.NewSelect().Model(&rows).Where("id > ? AND NOT retired", behind).OrderBy("id", bun.OrderAsc).Limit(limit(n)).Scan(ctx)
+	err := d.read.NewSelect().Model(&rows).Where("id > ? AND NOT retired AND (catalog <> ? OR as_of <> ?)", behind, catalog, int64(day)).OrderBy("id", bun.OrderAsc).Limit(limit(n)).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}

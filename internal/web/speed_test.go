@@ -89,7 +89,7 @@ func (s *site) populate(hosts int) (first int64) {
 	for _, name := range []string{"fs01", "fs02", "app03"} {
 		s.feed(name+".txt", example(s.t, name+"/systeminfo.txt"))
 	}
-	kinds, err := s.db.Placings(ctx, 0, 10)
+	kinds, err := s.db.Placings(ctx, 0, 10, "", 0)
 	if err != nil || len(kinds) < 3 {
 		s.t.Fatalf("%d machines, %v", len(kinds), err)
 	}

@@ -511,9 +511,15 @@ func history(t *testing.T, s Store) {
 	must(t, err)
 	run.ID = runs[0].ID
 	want(t, "runs", []fleet.Run{run}, runs)
-	some, err := s.Placings(ctx, 0, 1)
+	some, err := s.Placings(ctx, 0, 1, "a", day("2026-11-25"))
 	must(t, err)
 	want(t, "the first machine", ids["alpha"], some[0].Host.ID)
+	some, err = s.Placings(ctx, ids["alpha"], 10, "digest", day("2026-11-26"))
+	must(t, err)
+	want(t, "those behind it on another day", 1, len(some))
+	some, err = s.Placings(ctx, 0, 10, "digest", day("2026-11-25"))
+	must(t, err)
+	want(t, "those judged otherwise than they are", 0, len(some))
 	part := fleet.Result{
 		Now: now.Add(time.Hour), Run: run.ID, Last: ids["alpha"], Seen: 1, Unchanged: []int64{ids["alpha"]}, AsOf: day("2026-11-26"), Catalog: "new",
 	}
