@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,10 @@ const (
 	watchEvery      = 5 * time.Second
 	watchSettle     = 10 * time.Second
 	maxHeader       = 64 << 10
+
+	// serveMemory is from where on memory is collected sooner than gcPercent says, so that a
+	// server of any size stays below 512 MiB unless it needs more.
+	serveMemory = 384 << 20
 )
 
 func newServe(e Env) *cobra.Command {
@@ -206,6 +211,12 @@ func (x *server) serve(parent context.Context) (err error) {
 	log, proxies, err := x.settle()
 	if err != nil {
 		return err
+	}
+	if x.env.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+	}
+	if x.env.Getenv("GOMEMLIMIT") == "" {
+		defer debug.SetMemoryLimit(debug.SetMemoryLimit(serveMemory))
 	}
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
