@@ -57,7 +57,7 @@ bench: ## benchmarks, COUNT=10 runs, compared with bench/base.txt
 
 .PHONY: bench-pages
 bench-pages: ## how long the server takes for each page of HOSTS=20000 machines, on SQLite
-	FLEET_HOSTS=$(HOSTS) go test -count=1 -timeout 30m -run '^TestPagesOfLargeFleet$$' -v ./internal/web | grep -v '^=== '
+	FLEET_HOSTS=$(HOSTS) go test -count=1 -timeout 30m -run '^TestPagesOfLargeFleet$$' -v ./internal/web | grep --line-buffered -v '^=== '
 
 .PHONY: screenshots
 screenshots: ## rewrite docs/screenshots, of examples and machines made of them

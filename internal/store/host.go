@@ -389,18 +389,23 @@ func (d *DB) countAll(ctx context.Context, unseen time.Time) (o fleet.Overview, 
 		Site, Owner                  string
 		Hosts, Exploited, Ransomware int
 		Restart, Unseen              int
+		Old, Renumbered              int // 6002 and 6003
 	}
 	err = d.read.NewRaw(`SELECT level, criticality, support, release, site, owner,
 		CASE WHEN behind < 0 THEN 'unknown' WHEN behind = 0 THEN '0' WHEN behind <= 3 THEN '1-3' WHEN behind <= 12 THEN '4-12' ELSE '13+' END AS behind,
 		COUNT(*) AS hosts, SUM(CASE WHEN exploited > 0 THEN 1 ELSE 0 END) AS exploited,
 		SUM(CASE WHEN ransomware > 0 THEN 1 ELSE 0 END) AS ransomware, SUM(CASE WHEN restart = ? THEN 1 ELSE 0 END) AS restart,
-		SUM(CASE WHEN last_seen < ? THEN 1 ELSE 0 END) AS unseen
+		SUM(CASE WHEN last_seen < ? THEN 1 ELSE 0 END) AS unseen,
+		SUM(CASE WHEN build LIKE '6.0.6002%' THEN 1 ELSE 0 END) AS old, SUM(CASE WHEN build LIKE '6.0.6003%' THEN 1 ELSE 0 END) AS renumbered
 		FROM host WHERE NOT retired GROUP BY 1, 2, 3, 4, 5, 6, 7`, int(host.Yes), stamp(unseen)).Scan(ctx, &groups)
 	if err != nil {
 		return o, err
 	}
 	release, site, owner, behind := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
+	old, renumbered := 0, 0
 	for _, g := range groups {
+		old += g.Old
+		renumbered += g.Renumbered
 		o.Hosts += g.Hosts
 		o.ByLevel[assess.Level(g.Level)] += g.Hosts // #nosec G115 -- stored from one
 		o.BySupport[assess.SupportState(g.Support)] += g.Hosts
@@ -418,13 +423,7 @@ func (d *DB) countAll(ctx context.Context, unseen time.Time) (o fleet.Overview, 
 	for _, v := range []string{"0", "1-3", "4-12", "13+", "unknown"} {
 		o.ByBehind = append(o.ByBehind, fleet.Count{Value: v, Hosts: behind[v]})
 	}
-	for _, build := range []string{"6002", "6003"} {
-		n, failed := d.read.NewSelect().Table("host").Where("NOT retired AND build LIKE ?", "6.0."+build+"%").Count(ctx)
-		if failed != nil {
-			return o, failed
-		}
-		o.ByBuild = append(o.ByBuild, fleet.Count{Value: build, Hosts: int(n)})
-	}
+	o.ByBuild = []fleet.Count{{Value: "6002", Hosts: old}, {Value: "6003", Hosts: renumbered}}
 	conflicts, err := d.read.NewSelect().Table("conflict").Where("resolved = 0").Count(ctx)
 	if err != nil {
 		return o, err

@@ -15,11 +15,13 @@ import (
 
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/fleet"
+	"github.com/oldguard/oldguard/internal/web"
 	"github.com/oldguard/oldguard/winver"
 )
 
 const (
-	// pageBar is how long a page of a large fleet may take at the server, at the 95th percentile.
+	// pageBar is how long a page of a large fleet may take at the server, at the 95th
+	// percentile. The first page after a change counts the fleet anew: that is printed beside it.
 	pageBar = 200 * time.Millisecond
 	// alike is how many machines share their verdicts in the fleet that the test makes: those
 	// of one release that are kept alike. Fewer would be slower.
@@ -51,9 +53,15 @@ func TestPagesOfLargeFleet(t *testing.T) {
 		fmt.Sprintf("/hosts/%d", first), "/cves", "/cves?exploited=1", "/cves/CVE-2019-0708", "/updates", "/updates/KB4474419", "/changes", "/changes?exploited=1", "/uploads",
 	} {
 		t.Run(path, func(t *testing.T) {
-			h := s.web.Handler() // whose limiter has seen nobody
-			var took []time.Duration
-			for range rounds {
+			server := &web.Server{Guard: s.guard, Log: s.web.Log, Now: s.web.Now, Fleet: s.fleet, Store: s.db} // its limiter has seen nobody
+			h := server.Handler()
+			var took, cold []time.Duration
+			for i := range 2 * rounds {
+				if i%2 == 0 { // what was counted no longer holds
+					if err := s.db.EditHosts(t.Context(), []int64{first}, fleet.OwnedEdit{Owner: new(fmt.Sprint("team-", i))}); err != nil {
+						t.Fatal(err)
+					}
+				}
 				req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 				for _, c := range cookies {
 					req.AddCookie(c)
@@ -62,20 +70,28 @@ func TestPagesOfLargeFleet(t *testing.T) {
 				rec := httptest.NewRecorder()
 				begin := time.Now()
 				h.ServeHTTP(rec, req)
-				took = append(took, time.Since(begin))
+				if spent := time.Since(begin); i%2 == 0 {
+					cold = append(cold, spent)
+				} else {
+					took = append(took, spent)
+				}
 				if rec.Code != http.StatusOK || !strings.Contains(rec.Body.String(), "</html>") {
 					t.Fatalf("status %d", rec.Code)
 				}
 			}
-			worst := took[0]
-			slices.Sort(took)
-			p50, p95 := took[len(took)/2], took[(len(took)*95-1)/100]
-			t.Logf("%6d machines  first %6.1f ms  p50 %6.1f ms  p95 %6.1f ms", hosts, ms(worst), ms(p50), ms(p95))
-			if rounds > 2 && p95 > pageBar {
+			t.Logf("%6d machines  p50 %6.1f ms  p95 %6.1f ms; after a change p50 %6.1f ms  p95 %6.1f ms",
+				hosts, ms(percentile(took, 50)), ms(percentile(took, 95)), ms(percentile(cold, 50)), ms(percentile(cold, 95)))
+			if p95 := percentile(took, 95); rounds > 2 && p95 > pageBar {
 				t.Errorf("p95 is %v, the bar is %v", p95, pageBar)
 			}
 		})
 	}
+}
+
+// percentile gives the time that n of a hundred do not exceed.
+func percentile(list []time.Duration, n int) time.Duration {
+	list = slices.Sorted(slices.Values(list))
+	return list[(len(list)*n-1)/100]
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -93,7 +109,6 @@ func (s *site) populate(hosts int) (first int64) {
 	if err != nil || len(kinds) < 3 {
 		s.t.Fatalf("%d machines, %v", len(kinds), err)
 	}
-	sites := []string{"site-1", "site-2", "site-3", "site-4", "site-5"}
 	verdicts := make([]fleet.Verdicts, len(kinds))
 	var batch []fleet.Assessed
 	flush := func() {
@@ -111,8 +126,7 @@ func (s *site) populate(hosts int) (first int64) {
 		h := kind.Host
 		h.ID, h.Version, h.Tags = 0, 0, nil
 		h.Name, h.MachineID = fmt.Sprintf("HOST-%05d", i), fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
-		h.Site, h.Owner, h.Criticality = sites[i%5], fmt.Sprintf("team-%d", i%37), fleet.Criticality(i%5) // #nosec G115 -- below five
-		h.Level = assess.Level(i % 3)                                                                     // #nosec G115 -- below three
+		h.Level = assess.Level(i % 3) // #nosec G115 -- below three
 		h.Affected, h.Exploited, h.Missing, h.MonthsBehind = i%900, i%40, len(v.Missing), i%60-1
 		h.LastSeen = today.Add(-time.Duration(i%90) * 24 * time.Hour)
 		a := fleet.Assessed{Host: h, Verdicts: v.Pack(), Missing: v.Missing, Change: &fleet.Change{
@@ -131,14 +145,24 @@ func (s *site) populate(hosts int) (first int64) {
 	if err != nil || len(page.Hosts) != 1 {
 		s.t.Fatalf("%d machines of that name, %v", len(page.Hosts), err)
 	}
-	var some []int64
-	for id := page.Hosts[0].ID; id < page.Hosts[0].ID+int64(min(hosts, 1000)); id += 3 {
-		some = append(some, id)
+	// What people say is theirs: Record does not store it.
+	first = page.Hosts[0].ID
+	for site := range 5 {
+		var ids []int64
+		for i := site; i < hosts; i += 5 {
+			ids = append(ids, first+int64(i))
+		}
+		e := fleet.OwnedEdit{Site: new(fmt.Sprintf("site-%d", site)), Owner: new(fmt.Sprintf("team-%d", site)), Criticality: new(fleet.Criticality(site))} // #nosec G115 -- below five
+		if site == 4 {
+			e.AddTags = []string{"dmz"}
+		}
+		for some := range slices.Chunk(ids, 1000) {
+			if err := s.db.EditHosts(ctx, some, e); err != nil {
+				s.t.Fatal(err)
+			}
+		}
 	}
-	if err := s.db.EditHosts(ctx, some, fleet.OwnedEdit{AddTags: []string{"dmz"}}); err != nil {
-		s.t.Fatal(err)
-	}
-	return page.Hosts[0].ID
+	return first
 }
 
 // variant gives verdicts that differ from packed ones in a few places, by n.
