@@ -516,6 +516,7 @@ func (s *Server) hostsCSV(w http.ResponseWriter, r *http.Request) {
 
 // cell keeps a spreadsheet from taking a value for a formula, as package report does.
 func cell(s string) string {
+	s = typed(s) // what evidence calls a machine may hold more than people may type
 	if s != "" && strings.ContainsRune("=+-@\t\r|%", rune(s[0])) {
 		return "'" + s
 	}
