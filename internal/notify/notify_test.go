@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,10 +40,14 @@ func open(t *testing.T, kind string, s notify.Settings, local bool) notify.Notif
 const secret = "sixteen letters or more"
 
 func TestHTTPChannels(t *testing.T) {
+	// An answer that never comes orders nothing between the server and the test: a lock does.
+	var mu sync.Mutex
 	var body []byte
 	var header http.Header
-	status := http.StatusOK
+	var status int
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		header = r.Header
 		body, _ = io.ReadAll(r.Body)
 		if status == 0 {
@@ -52,6 +57,16 @@ func TestHTTPChannels(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	defer srv.Close()
+	answer := func(code int) {
+		mu.Lock()
+		defer mu.Unlock()
+		status, body = code, nil
+	}
+	received := func() ([]byte, http.Header) {
+		mu.Lock()
+		defer mu.Unlock()
+		return body, header
+	}
 	for _, kind := range []string{"webhook", "slack", "teams"} {
 		s := notify.Settings{"url": notify.Secret(srv.URL + "/hidden")}
 		if kind == "webhook" {
@@ -59,20 +74,22 @@ func TestHTTPChannels(t *testing.T) {
 		}
 		n := open(t, kind, s, true)
 		for code, want := range map[int]error{200: nil, 302: notify.ErrPermanent, 404: notify.ErrPermanent, 0: notify.ErrUnsure} {
-			status, body = code, nil
+			answer(code)
 			err := n.Send(t.Context(), message())
 			if !errors.Is(err, want) || err != nil && strings.Contains(err.Error(), "hidden") {
 				t.Errorf("%s, status %d: %v", kind, code, err)
 			}
+			body, _ := received()
 			if len(body) == 0 || strings.ContainsAny(string(body), "\x1b\u202e") || strings.Contains(string(body), "<!channel>") {
 				t.Errorf("%s sends %q", kind, body)
 			}
 		}
-		status = http.StatusServiceUnavailable
+		answer(http.StatusServiceUnavailable)
 		if err := n.Send(t.Context(), message()); err == nil || errors.Is(err, notify.ErrPermanent) || errors.Is(err, notify.ErrUnsure) {
 			t.Errorf("%s, status 503: %v", kind, err)
 		}
 		if kind == "webhook" {
+			body, header := received()
 			for name, tt := range map[string]struct {
 				key  string
 				body []byte
@@ -87,9 +104,10 @@ func TestHTTPChannels(t *testing.T) {
 				}
 			}
 		}
-		body = nil
-		if err := open(t, kind, s, false).Send(t.Context(), message()); !errors.Is(err, notify.ErrPermanent) || body != nil {
-			t.Errorf("%s to loopback: %v, received %q", kind, err, body)
+		answer(http.StatusOK)
+		err := open(t, kind, s, false).Send(t.Context(), message())
+		if got, _ := received(); !errors.Is(err, notify.ErrPermanent) || got != nil {
+			t.Errorf("%s to loopback: %v, received %q", kind, err, got)
 		}
 	}
 }
