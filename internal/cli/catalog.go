@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -144,7 +145,18 @@ func most(of map[string]int) []string {
 }
 
 // writeFile makes a file in one step: whoever sees it sees all of it.
-func writeFile(name string, write func(io.Writer) error) (err error) {
+func writeFile(name string, write func(io.Writer) error) error {
+	return writeFileAs(name, 0o644, func(f *os.File) error {
+		b := bufio.NewWriterSize(f, 1<<16)
+		if err := write(b); err != nil {
+			return err
+		}
+		return b.Flush()
+	})
+}
+
+// writeFileAs is writeFile for one that not everybody may read.
+func writeFileAs(name string, mode fs.FileMode, write func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), ".oldguard-*")
 	if err != nil {
 		return err
@@ -155,14 +167,10 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	b := bufio.NewWriterSize(f, 1<<16)
-	if err = write(b); err != nil {
+	if err = write(f); err != nil {
 		return err
 	}
-	if err = b.Flush(); err != nil {
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
+	if err = f.Chmod(mode); err != nil {
 		return err
 	}
 	if err = f.Close(); err != nil {

@@ -52,6 +52,6 @@ is sent anywhere, but by push to a server that you name.
 	root.SetIn(e.Stdin)
 	root.SetOut(e.Stdout)
 	root.SetErr(e.Stderr)
-	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newPlan(e), newVerify(e), newCatalog(e), newCollect(e), newServe(e), newPush(e), newVersion(e), newDocs())
+	root.AddCommand(newAssess(e), newInspect(e), newExplain(e), newPlan(e), newVerify(e), newCatalog(e), newCollect(e), newServe(e), newPush(e), newBackup(e), newRestore(e), newVersion(e), newDocs())
 	return root
 }

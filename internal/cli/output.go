@@ -133,6 +133,15 @@ func (m *meter) show(p evidence.Progress) {
 	_, _ = fmt.Fprintf(m.w, "\r\x1b[K%s", text)
 }
 
+// part shows how much of something is done. A nil meter shows nothing.
+func (m *meter) part(what string, done, total int64) {
+	if m == nil || m.now().Before(m.next) || total == 0 {
+		return
+	}
+	m.next, m.shown = m.now().Add(meterPause), true
+	_, _ = fmt.Fprintf(m.w, "\r\x1b[K%s: %d %% of %d MiB", shortName(what), done*100/total, total>>20)
+}
+
 // maxMeterName keeps the line of progress within a line.
 const maxMeterName = 36
 
@@ -147,7 +156,7 @@ func shortName(name string) string {
 
 // clear removes the line.
 func (m *meter) clear() {
-	if m.shown {
+	if m != nil && m.shown {
 		_, _ = io.WriteString(m.w, "\r\x1b[K")
 		m.shown = false
 	}

@@ -30,8 +30,9 @@ import (
 
 // server is one run of serve.
 type server struct {
-	env                                     Env
-	data, listen, database, passwordFile    string
+	env Env
+	place
+	listen                                  string
 	watch, catalog, publicURL               string
 	cert, key                               string
 	proxies                                 []string
@@ -89,10 +90,8 @@ Exit status: 0 stopped by a signal, 1 could not run, 2 wrong use.
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&x.data, "data", "", "the `folder` with all that is kept; it is made if it is not there")
+	x.flags(f, "the `folder` with all that is kept; it is made if it is not there")
 	f.StringVar(&x.listen, "listen", "127.0.0.1:8080", "the `address` to listen on")
-	f.StringVar(&x.database, "database", "", "a PostgreSQL database, postgres://USER@HOST/NAME as an `address` (default SQLite in --data)")
-	f.StringVar(&x.passwordFile, "database-password-file", "", "a `file` with the password of the database")
 	f.StringVar(&x.watch, "watch", "", "take in what is put into this `folder`")
 	f.StringVar(&x.catalog, "catalog", "", "use this catalogue `file` instead of what is built in")
 	f.StringVar(&x.publicURL, "public-url", "", "the `address` under which browsers reach the server (default from --listen)")
@@ -131,8 +130,8 @@ func fromEnvironment(flags *pflag.FlagSet, getenv func(string) string) (err erro
 // settle checks what was asked for, before anything is opened.
 func (x *server) settle() (log *slog.Logger, proxies []netip.Prefix, err error) {
 	wrong := func(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-	if x.data == "" {
-		return nil, nil, wrong("--data says where everything is kept")
+	if _, err = x.config(); err != nil {
+		return nil, nil, err
 	}
 	host, _, err := net.SplitHostPort(x.listen)
 	if err != nil {
@@ -177,23 +176,6 @@ func (x *server) settle() (log *slog.Logger, proxies []netip.Prefix, err error) 
 	return log, proxies, nil
 }
 
-// address is that of the database with its password, which is not for the command line.
-func (x *server) address() (string, error) {
-	if x.passwordFile == "" {
-		return x.database, nil
-	}
-	secret, err := secretFile(x.passwordFile)
-	if err != nil {
-		return "", err
-	}
-	u, err := url.Parse(x.database)
-	if err != nil || u.User == nil {
-		return "", usageError{errors.New("--database is an address such as postgres://oldguard@db.example.com/oldguard")}
-	}
-	u.User = url.UserPassword(u.User.Username(), secret.Reveal())
-	return u.String(), nil
-}
-
 // secretFile reads a secret: the first line of a file.
 func secretFile(name string) (access.Secret, error) {
 	b, err := os.ReadFile(name) // #nosec G304 -- the operator names it
@@ -225,11 +207,12 @@ func (x *server) serve(parent context.Context) (err error) {
 		return err
 	}
 	defer closeCatalog()
-	database, err := x.address()
+	where, err := x.config()
 	if err != nil {
 		return err
 	}
-	db, err := store.Open(ctx, store.Config{Dir: x.data, Database: database, Log: log})
+	where.Log = log
+	db, err := store.Open(ctx, where)
 	if err != nil {
 		return err
 	}

@@ -13,31 +13,38 @@ import (
 	"runtime"
 )
 
-// folder keeps evidence as it came, each content once, in a file that its SHA-256 names:
+// Folder keeps evidence as it came, each content once, in a file that its SHA-256 names:
 // evidence/ab/cdef…. What people call a file is never part of a path.
-type folder string
+type Folder string
+
+// FolderIn names the folder of evidence in a server's data, and makes nothing.
+func FolderIn(dir string) Folder { return Folder(filepath.Join(dir, evidenceFolder)) }
 
 const (
 	evidenceFolder = "evidence"
 	comingFolder   = "coming" // files that are still being received
 )
 
-// openFolder makes what is not there, and removes what was cut off while it came.
-func openFolder(dir string) (folder, error) {
-	f := folder(filepath.Join(dir, evidenceFolder))
+// Name gives the last element of its path.
+func (f Folder) Name() string { return filepath.Base(string(f)) }
+
+// OpenFolder makes what is not there, and removes what was cut off while it came. The data
+// is in use by this process alone.
+func OpenFolder(dir string) (Folder, error) {
+	f := FolderIn(dir)
 	if err := os.RemoveAll(f.coming()); err != nil {
 		return "", err
 	}
 	return f, os.MkdirAll(f.coming(), 0o700)
 }
 
-func (f folder) coming() string { return filepath.Join(string(f), comingFolder) }
+func (f Folder) coming() string { return filepath.Join(string(f), comingFolder) }
 
-func (f folder) path(hash string) string { return filepath.Join(string(f), hash[:2], hash[2:]) }
+func (f Folder) path(hash string) string { return filepath.Join(string(f), hash[:2], hash[2:]) }
 
-// add keeps what r gives, up to limit bytes, and gives its hash and size. When it returns,
+// Add keeps what r gives, up to limit bytes, and gives its hash and size. When it returns,
 // the content is on disk, and so is its name.
-func (f folder) add(ctx context.Context, r io.Reader, limit int64) (hash string, size int64, err error) {
+func (f Folder) Add(ctx context.Context, r io.Reader, limit int64) (hash string, size int64, err error) {
 	t, err := os.CreateTemp(f.coming(), "")
 	if err != nil {
 		return "", 0, err
@@ -78,8 +85,8 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// open opens what has a hash.
-func (f folder) open(hash string) (*os.File, error) {
+// Open opens what has a hash. Close it after use.
+func (f Folder) Open(hash string) (*os.File, error) {
 	if b, err := hex.DecodeString(hash); err != nil || len(b) != sha256.Size {
 		return nil, fmt.Errorf("%q is no hash", hash)
 	}

@@ -49,7 +49,7 @@ const DefaultMaxUpload = 1 << 30
 // Server receives, assesses and remembers. All methods may be called at the same time.
 type Server struct {
 	Config
-	evidence folder
+	evidence Folder
 	places   locks
 	large    locks // held while a large upload is read
 	current  atomic.Pointer[inUse]
@@ -77,7 +77,7 @@ func New(ctx context.Context, c Config) (s *Server, err error) {
 		s.Workers = runtime.GOMAXPROCS(0)
 	}
 	s.Readers = guarded(c.Readers, s.Log)
-	if s.evidence, err = openFolder(c.Dir); err != nil {
+	if s.evidence, err = OpenFolder(c.Dir); err != nil {
 		return nil, fmt.Errorf("folder of evidence: %w", err)
 	}
 	if s.pack, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(s.Workers), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<20)); err != nil {
@@ -129,7 +129,7 @@ func lasts(sources []catalog.Source) map[string]catalog.Date {
 // the upload is on disk and will be read and assessed whatever happens. Added is false if
 // the same key came before; then that upload is given.
 func (s *Server) Receive(ctx context.Context, r io.Reader, m Meta) (u Upload, added bool, err error) {
-	hash, size, err := s.evidence.add(ctx, r, s.MaxUpload)
+	hash, size, err := s.evidence.Add(ctx, r, s.MaxUpload)
 	if err != nil {
 		return Upload{}, false, fmt.Errorf("receive: %w", err)
 	}
@@ -182,7 +182,7 @@ func (s *Server) Evidence(ctx context.Context, upload int64) (io.ReadSeekCloser,
 	if err != nil {
 		return nil, u, err
 	}
-	f, err := s.evidence.open(u.Hash)
+	f, err := s.evidence.Open(u.Hash)
 	return f, u, err
 }
 

@@ -145,7 +145,7 @@ func (s *Server) read(ctx context.Context, u *Upload) iter.Seq2[*host.Host, erro
 // readNoting is read, with the gaps of what was left out.
 func (s *Server) readNoting(ctx context.Context, u *Upload, unread func([]host.Gap)) iter.Seq2[*host.Host, error] {
 	return func(yield func(*host.Host, error) bool) {
-		f, err := s.evidence.open(u.Hash)
+		f, err := s.evidence.Open(u.Hash)
 		if err != nil {
 			yield(nil, err)
 			return

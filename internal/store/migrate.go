@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -42,19 +43,33 @@ CREATE TRIGGER audit_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit EXE
 	)}
 )
 
-// migrate brings our tables and those of River up to date.
-func migrate[T any](ctx context.Context, db *sql.DB, driver riverdriver.Driver[T], w words) error {
+// migrationTable is where goose notes what was applied.
+const migrationTable = "goose_db_version"
+
+// migrate brings our tables and those of River up to date. If only is not nil, ours get
+// those migrations alone.
+func migrate[T any](ctx context.Context, db *sql.DB, driver riverdriver.Driver[T], w words, only []int64) error {
 	files, err := fs.Sub(migrations, "migration")
 	if err != nil {
 		return err
 	}
 	p, err := goose.NewProvider(w.dialect, db, translated{files, w.with},
+		goose.WithTableName(migrationTable),
 		goose.WithAllowOutofOrder(true), // the numbers are grouped by concern, not by time
 		goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	if _, err = p.Up(ctx); err != nil {
+	if only == nil {
+		_, err = p.Up(ctx)
+	}
+	for _, version := range only {
+		if _, err = p.ApplyVersion(ctx, version, true); err != nil && !errors.Is(err, goose.ErrAlreadyApplied) {
+			break
+		}
+		err = nil
+	}
+	if err != nil {
 		return fmt.Errorf("bring the tables up to date: %w", err)
 	}
 	m, err := rivermigrate.New(driver, &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})

@@ -76,17 +76,29 @@ const readers = 8 // connections that read at the same time
 
 // Open opens a store, and brings its tables up to date. Close it after use.
 func Open(ctx context.Context, c Config) (*DB, error) {
-	d := &DB{log: c.Log}
-	if d.log == nil {
-		d.log = slog.New(slog.DiscardHandler)
-	}
-	if err := d.open(ctx, c); err != nil {
+	d := newDB(c)
+	if err := d.open(ctx, c, nil); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *DB) open(ctx context.Context, c Config) error {
+func newDB(c Config) *DB {
+	d := &DB{log: c.Log}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+// The files in the folder.
+const (
+	sqliteFile = "oldguard.sqlite"
+	lockFile   = "lock"
+)
+
+// open opens it with those migrations alone, or, if they are nil, with all.
+func (d *DB) open(ctx context.Context, c Config, only []int64) error {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}
@@ -94,15 +106,15 @@ func (d *DB) open(ctx context.Context, c Config) error {
 		return err
 	}
 	if c.Database == "" {
-		return d.openSQLite(ctx, filepath.Join(c.Dir, "oldguard.sqlite"))
+		return d.openSQLite(ctx, filepath.Join(c.Dir, sqliteFile), only)
 	}
-	return d.openPostgreSQL(ctx, c.Database)
+	return d.openPostgreSQL(ctx, c.Database, only)
 }
 
 // lockFolder keeps other processes out of the folder for as long as this one lives, even
 // if it is killed. SQLite locks files on every system.
 func (d *DB) lockFolder(ctx context.Context, dir string) error {
-	db, err := sql.Open("sqlite", fileURL(filepath.Join(dir, "lock"), "_txlock=exclusive"))
+	db, err := sql.Open("sqlite", fileURL(filepath.Join(dir, lockFile), "_txlock=exclusive"))
 	if err != nil {
 		return err
 	}
@@ -123,7 +135,7 @@ func fileURL(name, options string) string {
 	return "file:" + (&url.URL{Path: filepath.ToSlash(name)}).EscapedPath() + "?" + options
 }
 
-func (d *DB) openSQLite(ctx context.Context, file string) error {
+func (d *DB) openSQLite(ctx context.Context, file string, only []int64) error {
 	const options = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)"
 	w, err := sql.Open("sqlite", fileURL(file, options+"&_pragma=synchronous(NORMAL)&_txlock=immediate"))
 	if err != nil {
@@ -145,7 +157,7 @@ func (d *DB) openSQLite(ctx context.Context, file string) error {
 	d.journal = &journal{name: file + "-wal"}
 	d.read = bun.NewDB(r, sqliteDialect{sqlitedialect.New()})
 	driver := riversqlite.New(w)
-	if err = migrate(ctx, w, driver, sqliteWords); err != nil {
+	if err = migrate(ctx, w, driver, sqliteWords, only); err != nil {
 		return err
 	}
 	d.lite, err = newQueue(driver, d.log)
@@ -155,10 +167,13 @@ func (d *DB) openSQLite(ctx context.Context, file string) error {
 // lockKey is the key of the advisory lock that keeps other processes out of a database.
 const lockKey = 0x6f6c6467 // "oldg"
 
-func (d *DB) openPostgreSQL(ctx context.Context, address string) error {
+// errAddress does not quote what is wrong: it may hold a password.
+var errAddress = errors.New("the address of the database is not of the form postgres://user@host/name")
+
+func (d *DB) openPostgreSQL(ctx context.Context, address string, only []int64) error {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
-		return errors.New("the address of the database is not of the form postgres://user@host/name") // it may hold a password
+		return errAddress
 	}
 	d.pool, err = pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
@@ -173,7 +188,7 @@ func (d *DB) openPostgreSQL(ctx context.Context, address string) error {
 	d.write = bun.NewDB(db, postgresDialect{pgdialect.New()})
 	d.read = d.write
 	driver := riverpgxv5.New(d.pool)
-	if err = migrate(ctx, db, driver, postgresWords); err != nil {
+	if err = migrate(ctx, db, driver, postgresWords, only); err != nil {
 		return err
 	}
 	d.post, err = newQueue(driver, d.log)
