@@ -40,11 +40,18 @@ func (s *Server) judge(ctx context.Context, a *Assessed, before *Placing, h *hos
 	if cause != CauseEvidence && cause != CauseEdit && same && c.Level[0] == c.Level[1] && c.Support[0] == c.Support[1] {
 		return nil
 	}
-	snapshot, err := s.snapshot(ctx, before, h, cause)
+	snapshot, earlier, err := s.snapshot(ctx, before, h, cause)
 	if err != nil {
 		return err
 	}
 	d := assess.Diff(snapshot, as)
+	loss, err := use.loss(before, earlier, as, d, cause, now)
+	if err != nil {
+		return fmt.Errorf("what was lost: %w", err)
+	}
+	if !loss.same(&before.Loss) {
+		a.Loss = &loss
+	}
 	if d.Empty() && c.Level[0] == c.Level[1] && c.Support[0] == c.Support[1] {
 		return nil
 	}
@@ -57,21 +64,21 @@ func (s *Server) judge(ctx context.Context, a *Assessed, before *Placing, h *hos
 	return nil
 }
 
-// snapshot gives a machine as it was assessed before. Its list of updates is of the
-// evidence of then, which is that of now unless evidence came.
-func (s *Server) snapshot(ctx context.Context, before *Placing, now *host.Host, cause Cause) (assess.Snapshot, error) {
+// snapshot gives a machine as it was assessed before, and what its evidence said then, which
+// is what it says now unless evidence came.
+func (s *Server) snapshot(ctx context.Context, before *Placing, now *host.Host, cause Cause) (snap assess.Snapshot, h *host.Host, err error) {
 	v, err := UnpackVerdicts(before.Verdicts)
 	if err != nil {
-		return assess.Snapshot{}, err
+		return snap, nil, err
 	}
-	h := now
+	h = now
 	if cause == CauseEvidence || cause == CauseEdit {
 		if h, err = s.merged(ctx, slices.Clone(before.Parts)); err != nil {
-			return assess.Snapshot{}, err
+			return snap, nil, err
 		}
 	}
 	b := &before.Host
-	snap := assess.Snapshot{
+	snap = assess.Snapshot{
 		Name: b.Name, Release: b.Release, AsOf: b.AsOf, Build: b.Build.String(), Missing: v.Missing, Listed: h.Updates.All(),
 		Verdicts: make(map[string]assess.Verdict, len(v.List)), Exploit: make(map[string]bool, len(v.List)),
 	}
@@ -79,7 +86,7 @@ func (s *Server) snapshot(ctx context.Context, before *Placing, now *host.Host, 
 		snap.Verdicts[c.CVE], snap.Exploit[c.CVE] = c.Verdict, c.Exploited
 	}
 	snap.Sources, err = s.lastsOf(ctx, b.Catalog)
-	return snap, err
+	return snap, h, err
 }
 
 // lastsOf gives until when the sources of a catalogue go that machines were judged by.
@@ -267,7 +274,7 @@ func (s *Server) again(ctx context.Context, p *Placing, cause Cause) (_ *Assesse
 	}
 	was, is := p.Host.Standing, a.Host.Standing
 	was.AsOf, was.Catalog, was.Assessed = is.AsOf, is.Catalog, is.Assessed
-	if a.Change == nil && was == is && bytes.Equal(p.Verdicts, a.Verdicts) {
+	if a.Change == nil && a.Loss == nil && was == is && bytes.Equal(p.Verdicts, a.Verdicts) {
 		return nil, nil
 	}
 	return &a, nil

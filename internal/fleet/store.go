@@ -84,6 +84,7 @@ type Placing struct {
 	Host     Host
 	Parts    []Part // its current evidence, the oldest first
 	Verdicts []byte // see Verdicts
+	Loss     Loss
 }
 
 // Assessed is a new state of one machine, to be stored as a whole.
@@ -97,6 +98,7 @@ type Assessed struct {
 	Verdicts []byte
 	Missing  []winver.KB // as in Verdicts
 	Change   *Change     // nil where nothing changed
+	Loss     *Loss       // nil where it is as before
 	// Back: it was retired, and is seen again.
 	Back bool
 	// Absorbs is a machine that turned out to be this one: its evidence, history, notes,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -122,8 +123,12 @@ func (a *Alerts) Apply(ctx context.Context, t alert.Turn) error {
 				return err
 			}
 		}
-		for _, c := range t.Closed {
-			if _, err := tx.NewUpdate().Model((*alertRow)(nil)).Set("closed = ?", stamp(c.Closed)).Where("id = ?", c.ID).Exec(ctx); err != nil {
+		for some := range slices.Chunk(t.Closed, insertBatch) { // all at one moment: see alert.Reconcile
+			ids := make([]int64, len(some))
+			for i := range some {
+				ids[i] = some[i].ID
+			}
+			if _, err := tx.NewUpdate().Model((*alertRow)(nil)).Set("closed = ?", stamp(some[0].Closed)).Where("id IN (?)", bun.List(ids)).Exec(ctx); err != nil {
 				return err
 			}
 		}
@@ -143,18 +148,99 @@ func (a *Alerts) Acknowledge(ctx context.Context, id int64, k alert.Ack) error {
 	})
 }
 
-// maxRecent bounds the changes that are looked at for alerts.
-const maxRecent = 100_000
+// maxMachines bounds the machines that are looked at for alerts.
+const maxMachines = 1 << 20
+
+// Machines gives what rules look at: a few columns of each machine, since it is asked for
+// every few minutes.
+func (a *Alerts) Machines(ctx context.Context) (list []alert.Machine, err error) {
+	var rows []struct {
+		ID          int64
+		Name        string
+		Release     string
+		Site        string
+		Criticality int
+		Exploited   int
+		LastSeen    int64
+	}
+	err = a.db.read.NewSelect().Table("host").Column("id", "name", "release", "site", "criticality", "exploited", "last_seen").
+		Where("NOT retired AND merged_into = 0").OrderBy("id", bun.OrderAsc).Limit(maxMachines).Scan(ctx, &rows)
+	if err != nil {
+		return nil, err
+	}
+	var tags []struct {
+		HostID int64
+		Tag    string
+	}
+	if err = a.db.read.NewSelect().Table("host_tag").Column("host_id", "tag").OrderBy("tag", bun.OrderAsc).Scan(ctx, &tags); err != nil {
+		return nil, err
+	}
+	of := map[int64][]string{}
+	for _, t := range tags {
+		of[t.HostID] = append(of[t.HostID], t.Tag)
+	}
+	list = make([]alert.Machine, len(rows))
+	for i := range rows {
+		r := &rows[i]
+		list[i] = alert.Machine{
+			ID: r.ID, Name: r.Name, Release: r.Release, Site: r.Site, Tags: of[r.ID],
+			Criticality: fleet.Criticality(r.Criticality), Exploited: r.Exploited, Seen: timeOf(r.LastSeen), // #nosec G115 -- stored from one
+		}
+	}
+	return list, nil
+}
 
 // Recent gives the changes that rules look at.
 func (a *Alerts) Recent(ctx context.Context, since time.Time) (list []fleet.Change, err error) {
 	var rows []changeRow
-	err = a.db.read.NewSelect().Model(&rows).ExcludeColumn("body").Where("at >= ? AND (exploited > 0 OR build_before <> build_now)", stamp(since)).
-		OrderBy("id", bun.OrderDesc).Limit(maxRecent).Scan(ctx)
+	newest := a.db.read.NewSelect().Model((*changeRow)(nil)).ColumnExpr("MAX(id)").Where("exploited > 0 AND NOT first AND at >= ?", stamp(since)).Group("host_id")
+	err = a.db.read.NewSelect().Model(&rows).Column("id", "host_id", "at", "as_of", "cause", "exploited", "headline").Where("id IN (?)", newest).
+		OrderBy("id", bun.OrderAsc).Limit(maxMachines).Scan(ctx)
 	for i := range rows {
 		list = append(list, rows[i].change())
 	}
 	return list, err
+}
+
+// Losses gives what machines lost.
+func (a *Alerts) Losses(ctx context.Context, since time.Time) (list []alert.Loss, err error) {
+	var rows []lossRow
+	err = a.db.read.NewSelect().Model(&rows).ExcludeColumn("body").Where("at >= ?", stamp(since)).OrderBy("host_id", bun.OrderAsc).Limit(maxMachines).Scan(ctx)
+	for i := range rows {
+		r := &rows[i]
+		list = append(list, alert.Loss{Host: r.HostID, At: timeOf(r.At), Build: buildOf(r.Build), CVEs: r.CVEs, KBs: r.KBs, Text: r.Text})
+	}
+	return list, err
+}
+
+// Forget removes what is old.
+func (a *Alerts) Forget(ctx context.Context, before time.Time, most int) (alerts, messages int, err error) {
+	err = a.db.change(ctx, func(tx tx) error {
+		old := tx.NewSelect().Model((*alertRow)(nil)).Column("id").Where("closed > 0 AND closed < ?", stamp(before)).OrderBy("closed", bun.OrderAsc).Limit(int64(most))
+		var ids []int64
+		if failed := old.Scan(ctx, &ids); failed != nil {
+			return failed
+		}
+		for some := range slices.Chunk(ids, insertBatch) {
+			if _, failed := tx.NewDelete().Model((*toldRow)(nil)).Where("alert_id IN (?)", bun.List(some)).Exec(ctx); failed != nil {
+				return failed
+			}
+			if _, failed := tx.NewDelete().Model((*alertRow)(nil)).Where("id IN (?)", bun.List(some)).Exec(ctx); failed != nil {
+				return failed
+			}
+		}
+		alerts = len(ids)
+		oldest := tx.NewSelect().Model((*deliveryRow)(nil)).Column("id").Where("made < ? AND state NOT IN (?)", stamp(before), bun.List([]int{int(alert.Waiting), int(alert.Claimed)})).
+			OrderBy("made", bun.OrderAsc).Limit(int64(most))
+		res, failed := tx.NewDelete().Model((*deliveryRow)(nil)).Where("id IN (?)", oldest).Exec(ctx)
+		if failed != nil {
+			return failed
+		}
+		n, failed := res.RowsAffected()
+		messages = int(n)
+		return failed
+	})
+	return alerts, messages, err
 }
 
 type channelRow struct {
@@ -203,6 +289,10 @@ func (a *Alerts) PutChannel(ctx context.Context, c alert.Channel) (int64, error)
 // RemoveChannel removes a channel with its routes.
 func (a *Alerts) RemoveChannel(ctx context.Context, id int64) error {
 	return a.db.change(ctx, func(tx tx) error {
+		routes := tx.NewSelect().Model((*routeRow)(nil)).Column("id").Where("channel_id = ?", id)
+		if _, err := tx.NewDelete().Model((*toldRow)(nil)).Where("route_id IN (?)", routes).Exec(ctx); err != nil {
+			return err
+		}
 		if _, err := tx.NewDelete().Model((*routeRow)(nil)).Where("channel_id = ?", id).Exec(ctx); err != nil {
 			return err
 		}
@@ -239,13 +329,13 @@ func (a *Alerts) Routes(ctx context.Context) (list []alert.Route, err error) {
 	return list, nil
 }
 
-// AddRoute adds a route.
-func (a *Alerts) AddRoute(ctx context.Context, r alert.Route) (int64, error) {
+// PutRoute adds or changes a route.
+func (a *Alerts) PutRoute(ctx context.Context, r alert.Route) (int64, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return 0, err
 	}
-	row := routeRow{ChannelID: r.Channel, Body: string(body)}
+	row := routeRow{ID: r.ID, ChannelID: r.Channel, Body: string(body)}
 	err = a.db.change(ctx, func(tx tx) error {
 		there, failed := tx.NewSelect().Model((*channelRow)(nil)).Where("id = ?", r.Channel).Exists(ctx)
 		if failed != nil {
@@ -254,15 +344,25 @@ func (a *Alerts) AddRoute(ctx context.Context, r alert.Route) (int64, error) {
 		if !there {
 			return fleet.ErrNotFound
 		}
-		_, err = tx.NewInsert().Model(&row).Returning("id").Exec(ctx)
-		return err
+		if r.ID == 0 {
+			_, failed = tx.NewInsert().Model(&row).Returning("id").Exec(ctx)
+			return failed
+		}
+		res, failed := tx.NewUpdate().Model(&row).WherePK().Exec(ctx)
+		if failed != nil {
+			return failed
+		}
+		return touched(res)
 	})
 	return row.ID, err
 }
 
-// RemoveRoute removes a route.
+// RemoveRoute removes a route, and what it told: its number is not given again.
 func (a *Alerts) RemoveRoute(ctx context.Context, id int64) error {
 	return a.db.change(ctx, func(tx tx) error {
+		if _, err := tx.NewDelete().Model((*toldRow)(nil)).Where("route_id = ?", id).Exec(ctx); err != nil {
+			return err
+		}
 		res, err := tx.NewDelete().Model((*routeRow)(nil)).Where("id = ?", id).Exec(ctx)
 		if err != nil {
 			return err

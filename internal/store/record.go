@@ -106,7 +106,7 @@ func (d *DB) placings(ctx context.Context, rows []hostRow) ([]fleet.Placing, err
 		ID   int64
 		Body []byte
 	}
-	if err := d.read.NewSelect().Table("verdicts").Column("id", "body").Where("id IN (?)", bun.List(verdicts)).Scan(ctx, &packed); err != nil {
+	if err = d.read.NewSelect().Table("verdicts").Column("id", "body").Where("id IN (?)", bun.List(verdicts)).Scan(ctx, &packed); err != nil {
 		return nil, err
 	}
 	bodies := map[int64][]byte{}
@@ -115,6 +115,15 @@ func (d *DB) placings(ctx context.Context, rows []hostRow) ([]fleet.Placing, err
 	}
 	for i := range rows {
 		list[i].Verdicts = bodies[rows[i].VerdictsID]
+	}
+	var losses []lossRow
+	if err = d.read.NewSelect().Model(&losses).Where("host_id IN (?)", bun.List(ids)).Scan(ctx); err != nil {
+		return nil, err
+	}
+	for i := range losses {
+		if at[losses[i].HostID].Loss, err = losses[i].loss(); err != nil {
+			return nil, err
+		}
 	}
 	return list, nil
 }
@@ -247,6 +256,11 @@ func assessed(ctx context.Context, tx tx, a *fleet.Assessed, now time.Time) erro
 			return err
 		}
 	}
+	if a.Loss != nil {
+		if err = setLoss(ctx, tx, row.ID, a.Loss); err != nil {
+			return err
+		}
+	}
 	evidence, err := addParts(ctx, tx, a.Parts, row.ID, a.Host.ID != 0)
 	if err != nil {
 		return err
@@ -289,6 +303,7 @@ func absorb(ctx context.Context, tx tx, into int64, a *fleet.Assessed, now time.
 		{"UPDATE risk SET host_id = ? WHERE host_id = ?", []any{into, from}},
 		{"INSERT INTO host_tag (host_id, tag) SELECT ?, tag FROM host_tag WHERE host_id = ? ON CONFLICT DO NOTHING", []any{into, from}},
 		{"DELETE FROM host_tag WHERE host_id = ?", []any{from}},
+		{"DELETE FROM loss WHERE host_id = ?", []any{from}},
 		{
 			"UPDATE conflict SET resolved = ?, by_whom = ? WHERE resolved = 0 AND (host_id = ? AND other_id = ? OR host_id = ? AND other_id = ?)",
 			[]any{stamp(now), a.By, into, from, from, into},

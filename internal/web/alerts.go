@@ -27,7 +27,7 @@ func (s *Server) alertRoutes() []Route {
 		{"POST", "/settings/messages/channels", access.Manage, false, "add a channel, or change one", s.putChannel},
 		{"POST", "/settings/messages/channels/{id}/test", access.Manage, false, "send a test to a channel", s.testChannel},
 		{"POST", "/settings/messages/channels/{id}/remove", access.Manage, false, "remove a channel with its routes", s.removeChannel},
-		{"POST", "/settings/messages/routes", access.Manage, false, "add a route", s.addRoute},
+		{"POST", "/settings/messages/routes", access.Manage, false, "add a route, or change one", s.putRoutePage},
 		{"POST", "/settings/messages/routes/{id}/remove", access.Manage, false, "remove a route", s.removeRoute},
 	}
 }
@@ -144,13 +144,14 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request, status int, d 
 	s.show(w, r, status, messagesView(s.frame(r, "Messages", "/settings"), d))
 }
 
-// changed shows the page again after a change, and writes down who made it.
+// changed shows the page again after a change, and writes down who made it unless action is
+// empty.
 func (s *Server) changed(w http.ResponseWriter, r *http.Request, err error, action, object, done string) {
 	if errors.Is(err, fleet.ErrInvalid) {
 		s.messages(w, r, http.StatusUnprocessableEntity, messagesData{Wrong: sentence(err.Error())})
 		return
 	}
-	if err == nil {
+	if err == nil && action != "" {
 		v := visitOf(r.Context())
 		err = s.Guard.Did(r.Context(), v.who, v.address, action, object, "")
 	}
@@ -223,7 +224,7 @@ func routeOf(r *http.Request) (out alert.Route, err error) {
 		return list
 	}
 	out = alert.Route{
-		Channel: int64(number("channel", 1<<30)), Rules: r.PostForm["rule"], Tags: words("tags"), Sites: words("sites"), Group: alert.Group(get("group")),
+		ID: int64(number("id", 1<<30)), Channel: int64(number("channel", 1<<30)), Rules: r.PostForm["rule"], Tags: words("tags"), Sites: words("sites"), Group: alert.Group(get("group")),
 		Wait: time.Duration(number("wait", 7*24*60)) * time.Minute, Repeat: time.Duration(number("repeat", 366)) * 24 * time.Hour, Ended: get("ended") != "",
 	}
 	var failed1, failed2 error
@@ -234,7 +235,21 @@ func routeOf(r *http.Request) (out alert.Route, err error) {
 	return out, errors.Join(err, failed1, failed2)
 }
 
-func (s *Server) addRoute(w http.ResponseWriter, r *http.Request) {
+// putRoute stores a route, and writes down who did.
+func (s *Server) putRoute(ctx context.Context, route alert.Route) (int64, error) {
+	id, err := s.Alerts.PutRoute(ctx, route)
+	if err != nil {
+		return 0, err
+	}
+	action := "route"
+	if route.ID != 0 {
+		action = "route-change"
+	}
+	v := visitOf(ctx)
+	return id, s.Guard.Did(ctx, v.who, v.address, action, "route "+strconv.FormatInt(id, 10), fmt.Sprintf("channel %d: %s", route.Channel, routeWords(route)))
+}
+
+func (s *Server) putRoutePage(w http.ResponseWriter, r *http.Request) {
 	if !s.form(w, r) {
 		return
 	}
@@ -242,9 +257,9 @@ func (s *Server) addRoute(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = fmt.Errorf("%w: %w", fleet.ErrInvalid, err)
 	} else {
-		_, err = s.Alerts.Store.AddRoute(r.Context(), route)
+		_, err = s.putRoute(r.Context(), route)
 	}
-	s.changed(w, r, err, "route", "channel "+strconv.FormatInt(route.Channel, 10), "The route is stored. It tells within five minutes what is open now.")
+	s.changed(w, r, err, "", "", "The route is stored. It tells within five minutes what is open now and was not told.")
 }
 
 // openAlerts counts them for the menu; what cannot be counted is not shown.
@@ -280,13 +295,21 @@ func routeWords(r alert.Route) string {
 		out = append(out, "grouped by "+string(r.Group))
 	}
 	if r.Wait > 0 {
-		out = append(out, fmt.Sprintf("waits %d minutes for others", int(r.Wait.Minutes())))
+		out = append(out, fmt.Sprintf("waits %s for others", several(int(r.Wait.Minutes()), "minute")))
 	}
 	if r.Repeat > 0 {
-		out = append(out, fmt.Sprintf("again every %d days", int(r.Repeat.Hours()/24)))
+		out = append(out, "again every "+several(int(r.Repeat.Hours()/24), "day"))
 	}
 	if r.Ended {
 		out = append(out, "tells the end too")
 	}
 	return strings.Join(out, "; ")
+}
+
+// several counts things in words.
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }

@@ -96,3 +96,71 @@ func TestAlertsAndMessages(t *testing.T) {
 		t.Error("the route of a removed channel is there")
 	}
 }
+
+// TestRoutesAreChanged: on the page and by the API, and it is written down who did what.
+func TestRoutesAreChanged(t *testing.T) {
+	s := newSite(t)
+	root := s.setUp()
+	root.get("/settings/messages")
+	for _, name := range []string{"ops", "chat"} {
+		root.post("/settings/messages/channels", url.Values{"kind": {"slack"}, "name": {name}, "url": {"https://chat.example.com/" + name}})
+	}
+	form := url.Values{"channel": {"1"}, "severity": {"critical"}, "rule": {"unseen"}, "tags": {"dmz"}, "group": {"site"}, "wait": {"1"}, "repeat": {"1"}}
+	root.post("/settings/messages/routes", form)
+	root.get("/settings/messages")
+	for _, want := range []string{`value="unseen" checked`, `<option value="critical" selected>critical`, `name="tags" placeholder="dmz, imaging" value="dmz"`, `<option value="site" selected>`, "waits 1 minute for others; again every 1 day"} {
+		if !strings.Contains(root.body, want) {
+			t.Errorf("the form of the route lacks %q", want)
+		}
+	}
+	form.Set("id", "1")
+	form.Set("channel", "2")
+	form.Set("severity", "note")
+	form.Del("rule")
+	if res := root.post("/settings/messages/routes", form); res.StatusCode != http.StatusOK || strings.Count(root.body, "Change the route to ") != 1 || !strings.Contains(root.body, "Change the route to chat") {
+		t.Errorf("a change: %d %s", res.StatusCode, root.body)
+	}
+	for name, wrong := range map[string]url.Values{
+		"rule": {"id": {"1"}, "channel": {"1"}, "rule": {"none"}}, "group": {"id": {"1"}, "channel": {"1"}, "group": {"moon"}}, "channel": {"id": {"1"}, "channel": {"0"}}, "number": {"id": {"x"}, "channel": {"1"}},
+	} {
+		if res := root.post("/settings/messages/routes", wrong); res.StatusCode != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d", name, res.StatusCode)
+		}
+	}
+	if res := root.post("/settings/messages/routes", url.Values{"id": {"9"}, "channel": {"1"}}); res.StatusCode != http.StatusNotFound {
+		t.Errorf("a route that is not there: %d", res.StatusCode)
+	}
+
+	token := s.token("administrator", access.Administrator, access.Permissions()...)
+	calls := []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"GET", "/api/v1/channels", "", http.StatusOK, `{"channels":[{"id":1,"name":"ops","kind":"slack"},{"id":2,"name":"chat","kind":"slack"}]}`},
+		{"GET", "/api/v1/routes", "", http.StatusOK, `{"routes":[{"id":1,"channel":2,"severity":"note","tags":["dmz"],"group":"site","wait_minutes":1,"repeat_days":1}]}`},
+		{"PUT", "/api/v1/routes/1", `{"channel":1,"criticality":"high","ended":true}`, http.StatusOK, `{"id":1,"channel":1,"severity":"note","criticality":"high","group":"all","ended":true}`},
+		{"PUT", "/api/v1/routes/9", `{"channel":1}`, http.StatusNotFound, "problem"},
+		{"PUT", "/api/v1/routes/1", `{"channel":9}`, http.StatusNotFound, "problem"},
+		{"PUT", "/api/v1/routes/1", `{"channel":1,"rules":["none"]}`, http.StatusUnprocessableEntity, "there is no rule"},
+		{"POST", "/api/v1/routes", `{"channel":2,"rules":["went-back"]}`, http.StatusCreated, `"id":2`},
+		{"DELETE", "/api/v1/routes/1", "", http.StatusNoContent, ""},
+		{"DELETE", "/api/v1/routes/1", "", http.StatusNotFound, ""},
+		{"GET", "/api/v1/routes", "", http.StatusOK, `{"routes":[{"id":2,"channel":2,"severity":"note","rules":["went-back"],"group":"all"}]}`},
+	}
+	for _, c := range calls {
+		if res, body := s.call(c.method, c.path, token, c.body); res.StatusCode != c.status || c.want != "problem" && !strings.Contains(body, c.want) {
+			t.Errorf("%s %s %s: %d %s", c.method, c.path, c.body, res.StatusCode, body)
+		}
+	}
+	operator := s.token("operator", access.Operator, access.See, access.Send, access.Decide)
+	if res, _ := s.call("PUT", "/api/v1/routes/2", operator, `{"channel":1}`); res.StatusCode != http.StatusForbidden {
+		t.Errorf("an operator changes a route: %d", res.StatusCode)
+	}
+	root.get("/audit")
+	for _, want := range []string{"route-change", "route-remove", "channel 1: all severities; criticality at least high; tells the end too"} {
+		if !strings.Contains(root.body, want) {
+			t.Errorf("the audit log lacks %q", want)
+		}
+	}
+}

@@ -54,7 +54,7 @@ func add[I, O any](a *api, method, path string, needs access.Permission, summary
 		Method:                       method, Path: apiBase + path, Summary: summary, OperationID: operationID(method, path),
 		Errors: []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError},
 	}
-	if method == http.MethodPost || method == http.MethodPatch { // of reading the body
+	if method == http.MethodPost || method == http.MethodPatch || method == http.MethodPut { // of reading the body
 		o.Errors = append(o.Errors, http.StatusBadRequest, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
 	}
 	if needs != Open {

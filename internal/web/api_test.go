@@ -17,6 +17,8 @@ import (
 
 	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/fleet/access"
+	"github.com/oldguard/oldguard/internal/fleet/alert"
+	"github.com/oldguard/oldguard/internal/notify"
 )
 
 // schema is what of JSON Schema the document uses.
@@ -265,18 +267,30 @@ func (s *site) moving() {
 	s.web.Now = func() time.Time { return today.Add(time.Duration(n.Add(1)) * 20 * time.Millisecond) }
 }
 
+// generatedRoutes is how many routes there are, of which some will be removed.
+const generatedRoutes = 60
+
 // TestGeneratedRequests: whatever a request is, no answer is a failure of the server, each is
 // one that the document names and as it describes it, and what is refused is refused in words.
 func TestGeneratedRequests(t *testing.T) {
 	total := 10_000
 	if raceEnabled || testing.Short() {
-		total = 1_000
+		total = 1_500
 	}
 	s := newSite(t)
 	s.setUp()
 	s.moving()
 	for _, f := range []string{"fs01", "fs02"} {
 		s.feed(f+".txt", example(t, f+"/systeminfo.txt"))
+	}
+	channel, err := s.web.Alerts.PutChannel(t.Context(), alert.Channel{Name: "ops", Kind: "slack", Settings: notify.Settings{"url": "https://chat.example.com/x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range generatedRoutes {
+		if _, err = s.web.Alerts.PutRoute(t.Context(), alert.Route{Channel: channel}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	d := s.document()
 	if d.OpenAPI[:3] != "3.1" {
@@ -316,7 +330,10 @@ func TestGeneratedRequests(t *testing.T) {
 			v := g.text(p.Schema)
 			switch p.In {
 			case "path":
-				if g.IntN(2) == 0 && p.Name == "id" {
+				switch {
+				case o.path == "/api/v1/routes/{id}" && g.IntN(2) == 0:
+					v = fmt.Sprint(1 + g.IntN(generatedRoutes))
+				case g.IntN(2) == 0 && p.Name == "id":
 					v = []string{"1", "2"}[g.IntN(2)]
 				}
 				if v == "" || v == "." || v == ".." {
@@ -348,6 +365,8 @@ func TestGeneratedRequests(t *testing.T) {
 				body = g.odd()
 			case o.path == "/api/v1/risks" && g.IntN(3) == 0: // values that depend on each other
 				body = `{"host":0,"cve":"CVE-2020-1472","reason":"generated","until":"2026-12-31"}`
+			case strings.HasPrefix(o.path, "/api/v1/routes") && g.IntN(3) == 0:
+				body = `{"channel":1,"rules":["unseen"],"tags":["dmz"]}`
 			}
 		}
 		token := tokens[g.IntN(len(tokens))]

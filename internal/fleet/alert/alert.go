@@ -37,7 +37,7 @@ func (a *Alert) Acknowledged(now time.Time) bool {
 type Turn struct {
 	Opened  []Alert // without ids
 	Changed []Alert // still so, with another severity or in other words
-	Closed  []Alert
+	Closed  []Alert // all at the same moment
 }
 
 // Reconcile compares the open alerts with what is so now. A condition that is back after
@@ -93,7 +93,7 @@ type Route struct {
 	Severity    notify.Severity // at least
 	Rules       []string
 	Tags        []string          // the machine has one of them
-	Sites       []string          // or is at one of these
+	Sites       []string          // and is at one of these
 	Criticality fleet.Criticality // at least
 	Group       Group
 	Wait        time.Duration // for others, before the first message
@@ -103,9 +103,9 @@ type Route struct {
 
 // Matches tells whether a route is for an alert, and if not why. H is the machine, nil
 // where it is about none in particular.
-func (r *Route) Matches(a *Alert, h *fleet.Host) (ok bool, why string) {
+func (r *Route) Matches(a *Alert, h *Machine) (ok bool, why string) {
 	if h == nil {
-		h = &fleet.Host{}
+		h = &Machine{}
 	}
 	switch {
 	case a.Severity < r.Severity:
@@ -131,7 +131,7 @@ type Told struct {
 }
 
 // Due decides whether a route tells of an alert now, and says why or why not.
-func Due(r *Route, a *Alert, h *fleet.Host, last Told, now time.Time) (send bool, why string) {
+func Due(r *Route, a *Alert, h *Machine, last Told, now time.Time) (send bool, why string) {
 	if ok, why := r.Matches(a, h); !ok {
 		return false, why
 	}
@@ -156,8 +156,11 @@ func Due(r *Route, a *Alert, h *fleet.Host, last Told, now time.Time) (send bool
 }
 
 func days(d time.Duration) string {
-	if d < 2*day {
-		return fmt.Sprintf("%d hours", int(d.Hours()))
+	switch n := int(d.Hours()); {
+	case n == 1:
+		return "an hour"
+	case d < 2*day:
+		return fmt.Sprintf("%d hours", n)
 	}
 	return fmt.Sprintf("%d days", int(d/day))
 }
@@ -172,7 +175,7 @@ type Batch struct {
 
 // Plan decides what is told now. Once one alert of a group is due, those that wait go
 // with it.
-func Plan(now time.Time, routes []Route, alerts []Alert, hosts map[int64]*fleet.Host, told []Told) (out []Batch) {
+func Plan(now time.Time, routes []Route, alerts []Alert, hosts map[int64]*Machine, told []Told) (out []Batch) {
 	type pair struct{ route, alert int64 }
 	last := make(map[pair]Told, len(told))
 	for _, t := range told {
@@ -217,7 +220,7 @@ func Plan(now time.Time, routes []Route, alerts []Alert, hosts map[int64]*fleet.
 	return out
 }
 
-func (r *Route) groupOf(a *Alert, h *fleet.Host) string {
+func (r *Route) groupOf(a *Alert, h *Machine) string {
 	switch {
 	case r.Group == ByRule:
 		return a.Rule

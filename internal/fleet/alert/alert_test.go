@@ -18,77 +18,70 @@ var now = time.Date(2026, 11, 25, 9, 0, 0, 0, time.UTC)
 
 const day = 24 * time.Hour
 
-func host(id int64, name string, change func(h *fleet.Host)) fleet.Host {
-	h := fleet.Host{ID: id, Identity: fleet.Identity{Name: name}, LastSeen: now}
-	h.Release, h.Build = "sp2", winver.Build{Major: 6, Number: 6003, Revision: 100, HasRevision: true}
+func machine(id int64, name string, change func(m *alert.Machine)) alert.Machine {
+	m := alert.Machine{ID: id, Name: name, Release: "sp2", Seen: now}
 	if change != nil {
-		change(&h)
+		change(&m)
 	}
-	return h
+	return m
 }
 
 func TestConditions(t *testing.T) {
 	today := catalog.DateOf(now)
 	old := winver.Build{Major: 6, Number: 6003, Revision: 200, HasRevision: true}
+	exploited := []alert.Machine{machine(1, "a", func(m *alert.Machine) { m.Exploited = 1 })}
+	one := []alert.Machine{machine(1, "a", nil)}
 	for _, tt := range []struct {
 		name string
 		s    alert.State
-		want []string // rule, key, severity
+		want []string // rule, key, severity, title
 	}{
-		{"nothing", alert.State{Hosts: []fleet.Host{host(1, "a", nil)}}, nil},
+		{"nothing", alert.State{Machines: one}, nil},
 		{"exploited_critical", alert.State{
-			Hosts:   []fleet.Host{host(1, "a", func(h *fleet.Host) { h.Exploited, h.Criticality = 1, fleet.CriticalityCritical })},
-			Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1}, {ID: 8, Host: 1, At: now, Exploited: 1}},
-		}, []string{"exploited, change 9, critical"}},
-		{"exploited_elsewhere", alert.State{
-			Hosts:   []fleet.Host{host(1, "a", func(h *fleet.Host) { h.Exploited = 1 })},
-			Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1}},
-		}, []string{"exploited, change 9, warning"}},
-		{"exploited_but_fixed_since", alert.State{Hosts: []fleet.Host{host(1, "a", nil)}, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1}}}, nil},
-		{"exploited_when_first_seen", alert.State{
-			Hosts:   []fleet.Host{host(1, "a", func(h *fleet.Host) { h.Exploited = 1 })},
-			Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1, First: true}},
-		}, nil},
-		{"exploited_long_ago", alert.State{
-			Hosts:   []fleet.Host{host(1, "a", func(h *fleet.Host) { h.Exploited = 1 })},
-			Changes: []fleet.Change{{ID: 9, Host: 1, At: now.Add(-31 * day), Exploited: 1}},
-		}, nil},
+			Machines: []alert.Machine{machine(1, "a", func(m *alert.Machine) { m.Exploited, m.Criticality = 1, fleet.CriticalityCritical })},
+			Changes:  []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1}},
+		}, []string{"exploited, change 9, critical, a: a newly exploited vulnerability is open"}},
+		{"exploited_elsewhere", alert.State{Machines: exploited, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 2}}}, []string{"exploited, change 9, warning, a: 2 newly exploited vulnerabilities are open"}},
+		{"exploited_but_fixed_since", alert.State{Machines: one, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1}}}, nil},
+		{"exploited_and_retired", alert.State{Machines: one, Changes: []fleet.Change{{ID: 9, Host: 2, At: now, Exploited: 1}}}, nil},
 		{"went_back", alert.State{
-			Hosts: []fleet.Host{host(1, "a", nil)}, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Build: [2]string{old.String(), "6.0.6003.100"}}},
-		}, []string{"went-back, change 9, warning"}},
-		{"went_forward", alert.State{
-			Hosts: []fleet.Host{host(1, "a", nil)}, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Build: [2]string{"6.0.6003.90", "6.0.6003.100"}}},
-		}, nil},
-		{"revision_not_known_any_more", alert.State{
-			Hosts: []fleet.Host{host(1, "a", nil)}, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Build: [2]string{old.String(), "6.0.6003"}}},
-		}, nil},
-		{"went_back_and_forward", alert.State{
-			Hosts:   []fleet.Host{host(1, "a", func(h *fleet.Host) { h.Build = old })},
-			Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Build: [2]string{old.String(), "6.0.6003.100"}}},
-		}, nil},
+			Machines: one, Losses: []alert.Loss{{Host: 1, At: now, Build: old, CVEs: 3, KBs: 1}},
+		}, []string{"went-back, host 1 since 2026-11-25T09:00:00Z, warning, a went back: its build was 6.0.6003.200"}},
+		{"fix_is_lost", alert.State{Machines: one, Losses: []alert.Loss{{Host: 1, At: now, CVEs: 3, KBs: 1}}}, []string{"went-back, host 1 since 2026-11-25T09:00:00Z, warning, a: 3 vulnerabilities that were fixed are open again"}},
+		{"update_is_lost", alert.State{Machines: one, Losses: []alert.Loss{{Host: 1, At: now, KBs: 1}}}, []string{"went-back, host 1 since 2026-11-25T09:00:00Z, warning, a: an update that was in force is gone"}},
+		{"lost_long_ago", alert.State{Machines: one, Losses: []alert.Loss{{Host: 1, At: now.Add(-30*day - time.Second), KBs: 1}}}, nil},
+		{"lost_and_retired", alert.State{Machines: one, Losses: []alert.Loss{{Host: 2, At: now, KBs: 1}}}, nil},
 		{"support", alert.State{
-			Hosts: []fleet.Host{host(1, "a", nil)},
+			Machines: one,
 			Releases: []*catalog.Release{
 				{ID: "sp2", Name: "S", Lifecycles: []catalog.Lifecycle{{Extended: today + 90}}, Programmes: []catalog.Programme{{Name: "P", Until: today + 30}, {Name: "Q", Until: today + 91}, {Name: "R", Until: today - 1}}},
 				{ID: "nobody-runs-it", Lifecycles: []catalog.Lifecycle{{Extended: today}}},
 			},
-		}, []string{"support, sp2 " + (today + 30).String() + ", critical", "support, sp2 " + (today + 90).String() + ", warning"}},
-		{"source", alert.State{Sources: []catalog.Source{{ID: "msrc", Last: today - 46}, {ID: "kev", Last: today - 45}, {ID: "none"}}}, []string{"source, msrc, warning"}},
-		{"unseen", alert.State{Hosts: []fleet.Host{
-			host(1, "a", func(h *fleet.Host) { h.LastSeen = now.Add(-31 * day) }), host(2, "b", func(h *fleet.Host) { h.LastSeen = now.Add(-30 * day) }),
-		}}, []string{"unseen, host 1, note"}},
-		{"conflict", alert.State{Conflicts: []fleet.Conflict{{ID: 3}}}, []string{"conflict, conflict 3, warning"}},
-		{"risk", alert.State{Risks: []fleet.Risk{{ID: 1, Until: today + 30}, {ID: 2, Until: today + 31}, {ID: 3, Until: today - 1}, {ID: 4, Until: today - 31}, {ID: 5, Host: 99, Until: today}}}, []string{"risk, risk 1, note", "risk, risk 3, warning"}},
-		{"upload", alert.State{Failed: []fleet.Upload{{ID: 1, Received: now}, {ID: 2, Received: now.Add(-8 * day)}}}, []string{"upload, upload 1, warning"}},
+		}, []string{
+			"support, sp2 " + (today + 30).String() + ", critical, S: P ends on 2026-12-25",
+			"support, sp2 " + (today + 90).String() + ", warning, S: support ends on 2027-02-23",
+		}},
+		{"source", alert.State{Sources: []catalog.Source{{ID: "msrc", Name: "MSRC", Last: today - 46}, {ID: "kev", Last: today - 45}, {ID: "none"}}}, []string{"source, sources, warning, MSRC is known until 2026-10-10 only"}},
+		{"sources_together", alert.State{Sources: []catalog.Source{{ID: "msrc", Last: today - 46}, {ID: "kev", Last: today - 450}, {ID: "fresh", Last: today}}}, []string{"source, sources, warning, 2 of 3 sources of the catalogue are old"}},
+		{"unseen", alert.State{Machines: []alert.Machine{
+			machine(1, "a", func(m *alert.Machine) { m.Seen = now.Add(-31 * day) }), machine(2, "b", func(m *alert.Machine) { m.Seen = now.Add(-30 * day) }),
+		}}, []string{"unseen, host 1, note, a was last seen on 2026-10-25"}},
+		{"conflict", alert.State{Conflicts: []fleet.Conflict{{ID: 3}}}, []string{"conflict, conflict 3, warning, Somebody must decide who is who"}},
+		{"risk", alert.State{Risks: []fleet.Risk{
+			{ID: 1, CVE: "C", Until: today + 30}, {ID: 2, Until: today + 31}, {ID: 3, CVE: "C", Until: today - 1}, {ID: 4, Until: today - 31}, {ID: 5, Host: 99, Until: today},
+		}}, []string{
+			"risk, risk 1, note, The risk of C accepted for all machines ends on 2026-12-25", "risk, risk 3, warning, The risk of C accepted for all machines ended on 2026-11-24",
+		}},
+		{"upload", alert.State{Failed: []fleet.Upload{{ID: 1, Name: "f", Received: now}, {ID: 2, Received: now.Add(-8 * day)}}}, []string{"upload, upload 1, warning, Nothing in f could be read"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.s.Now = now
 			var got []string
 			for _, c := range alert.Conditions(&tt.s) {
-				if c.Title == "" || !strings.HasPrefix(c.Path, "/") {
-					t.Errorf("%+v has no title or place", c)
+				if !strings.HasPrefix(c.Path, "/") {
+					t.Errorf("%+v has no place", c)
 				}
-				got = append(got, c.Rule+", "+c.Key+", "+c.Severity.String())
+				got = append(got, c.Rule+", "+c.Key+", "+c.Severity.String()+", "+c.Title)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
@@ -118,7 +111,9 @@ func TestReconcile(t *testing.T) {
 }
 
 func TestDue(t *testing.T) {
-	h := host(1, "a", func(h *fleet.Host) { h.Tags, h.Site, h.Criticality = []string{"dmz"}, "Vienna", fleet.CriticalityHigh })
+	h := machine(1, "a", func(h *alert.Machine) {
+		h.Tags, h.Site, h.Criticality = []string{"dmz"}, "Vienna", fleet.CriticalityHigh
+	})
 	base := alert.Alert{ID: 1, Condition: alert.Condition{Rule: "unseen", Severity: notify.Warning}, Opened: now.Add(-time.Hour)}
 	told := alert.Told{At: now.Add(-3 * day), Severity: notify.Warning}
 	closed, acked, worse := base, base, base
@@ -140,10 +135,10 @@ func TestDue(t *testing.T) {
 		{"waited", alert.Route{Wait: time.Hour}, base, alert.Told{}, true, "it is new"},
 		{"told", alert.Route{}, base, told, false, "it was told on 2026-11-22 09:00"},
 		{"not_yet_again", alert.Route{Repeat: 4 * day}, base, told, false, "it was told on 2026-11-22 09:00"},
-		{"again", alert.Route{Repeat: 3 * day}, base, told, true, "it is still so after 1 hours"},
+		{"again", alert.Route{Repeat: 3 * day}, base, told, true, "it is still so after an hour"},
 		{"acknowledged", alert.Route{Repeat: day}, acked, told, false, "anna knows of it until 2026-11-26 09:00"},
 		{"acknowledged_before_it_was_told", alert.Route{}, acked, alert.Told{}, false, "anna knows of it until 2026-11-26 09:00"},
-		{"acknowledgement_is_over", alert.Route{Repeat: day}, lapsed, told, true, "it is still so after 1 hours"},
+		{"acknowledgement_is_over", alert.Route{Repeat: day}, lapsed, told, true, "it is still so after an hour"},
 		{"worse_though_acknowledged", alert.Route{}, worse, told, true, "it became critical"},
 		{"over", alert.Route{Ended: true}, closed, told, true, "it is over"},
 		{"over_and_told", alert.Route{Ended: true}, closed, alert.Told{At: now, Ended: true}, false, "it is over"},
@@ -169,8 +164,8 @@ func TestPlan(t *testing.T) {
 	a := func(id int64, rule string, hostID int64, s notify.Severity, opened time.Time) alert.Alert {
 		return alert.Alert{ID: id, Condition: alert.Condition{Rule: rule, Host: hostID, Severity: s, Title: rule}, Opened: opened}
 	}
-	h1, h2 := host(1, "a", func(h *fleet.Host) { h.Site = "Graz" }), host(2, "b", func(h *fleet.Host) { h.Site = "Linz" })
-	hosts := map[int64]*fleet.Host{1: &h1, 2: &h2}
+	h1, h2 := machine(1, "a", func(h *alert.Machine) { h.Site = "Graz" }), machine(2, "b", func(h *alert.Machine) { h.Site = "Linz" })
+	hosts := map[int64]*alert.Machine{1: &h1, 2: &h2}
 	alerts := []alert.Alert{
 		a(1, "unseen", 1, notify.Note, now.Add(-time.Hour)), a(2, "unseen", 2, notify.Note, now), a(3, "exploited", 2, notify.Critical, now),
 	}

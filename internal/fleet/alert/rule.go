@@ -1,9 +1,11 @@
 package alert
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oldguard/oldguard/internal/catalog"
@@ -32,15 +34,37 @@ type Condition struct {
 // State is what rules look at.
 type State struct {
 	Now       time.Time
-	Hosts     []fleet.Host   // not retired
-	Changes   []fleet.Change // since Now less recent: those with something newly exploited or another build
+	Machines  []Machine      // not retired
+	Changes   []fleet.Change // with something newly exploited, since Now less recent; the newest of each machine
+	Losses    []Loss         // since Now less recent
 	Releases  []*catalog.Release
 	Sources   []catalog.Source
 	Conflicts []fleet.Conflict // open ones
 	Risks     []fleet.Risk
 	Failed    []fleet.Upload // that could not be read
 
-	hosts map[int64]*fleet.Host
+	machines map[int64]*Machine
+}
+
+// Machine is what rules and routes look at of one.
+type Machine struct {
+	ID          int64
+	Name        string
+	Release     string
+	Site        string
+	Tags        []string
+	Criticality fleet.Criticality
+	Exploited   int // open vulnerabilities
+	Seen        time.Time
+}
+
+// Loss is what a machine had and has no more; see fleet.Loss.
+type Loss struct {
+	Host      int64
+	At        time.Time
+	Build     winver.Build // that it had; zero if it is not lower
+	CVEs, KBs int
+	Text      string
 }
 
 const (
@@ -64,8 +88,8 @@ func Rules() []Rule {
 	return []Rule{
 		{"exploited", "newly exploited", "a vulnerability that is open on a machine entered the list of exploited ones, or opened while on it; critical where the machine's criticality is high or critical; over when the machine has none that is exploited, or after 30 days", exploited},
 		{"support", "support ends", "support of a machine's release, or a paid programme for it, ends within 90 days; one alert for each release", support},
-		{"source", "a source is old", "a source of the catalogue speaks about no day of the last 45, so that what came since is not known", source},
-		{"went-back", "went back", "a machine has a lower build than before: a fix was lost, a backup or snapshot restored; over when the build is reached again, or after 30 days", wentBack},
+		{"source", "sources are old", "sources of the catalogue speak about no day of the last 45, so that what came since is not known; one alert for all of them", source},
+		{"went-back", "went back", "a machine has a lower build than before, a vulnerability that was fixed is open again, or an update that was in force is gone, by the machine's own evidence and not because the catalogue says otherwise; over when all is back, or after 30 days", wentBack},
 		{"unseen", "not seen", "no evidence of a machine for 30 days", unseen},
 		{"conflict", "who is who", "evidence fits no machine or several, or two machines share what should tell them apart", conflict},
 		{"risk", "accepted risk ends", "an accepted risk ends within 30 days, or ended in the last 30", risk},
@@ -75,9 +99,9 @@ func Rules() []Rule {
 
 // Conditions gives all that is so, by rule and key.
 func Conditions(s *State) (out []Condition) {
-	s.hosts = make(map[int64]*fleet.Host, len(s.Hosts))
-	for i := range s.Hosts {
-		s.hosts[s.Hosts[i].ID] = &s.Hosts[i]
+	s.machines = make(map[int64]*Machine, len(s.Machines))
+	for i := range s.Machines {
+		s.machines[s.Machines[i].ID] = &s.Machines[i]
 	}
 	for _, r := range Rules() {
 		r.find(s, func(c Condition) {
@@ -90,7 +114,7 @@ func Conditions(s *State) (out []Condition) {
 
 func hostPath(id int64) string { return fmt.Sprintf("/hosts/%d", id) }
 
-func nameOf(h *fleet.Host) string {
+func nameOf(h *Machine) string {
 	if h.Name == "" {
 		return fmt.Sprintf("machine %d", h.ID)
 	}
@@ -98,21 +122,23 @@ func nameOf(h *fleet.Host) string {
 }
 
 func exploited(s *State, add func(Condition)) {
-	told := map[int64]bool{}
-	for _, c := range s.Changes { // the newest first
-		h := s.hosts[c.Host]
-		if c.Exploited == 0 || c.First || h == nil || h.Exploited == 0 || s.Now.Sub(c.At) > recent || told[c.Host] {
+	for _, c := range s.Changes {
+		h := s.machines[c.Host]
+		if h == nil || h.Exploited == 0 {
 			continue
 		}
-		told[c.Host] = true
 		severity := notify.Warning
 		if h.Criticality == fleet.CriticalityHigh || h.Criticality == fleet.CriticalityCritical {
 			severity = notify.Critical
 		}
+		what := "a newly exploited vulnerability is open"
+		if c.Exploited > 1 {
+			what = fmt.Sprintf("%d newly exploited vulnerabilities are open", c.Exploited)
+		}
 		add(Condition{
 			Key: fmt.Sprintf("change %d", c.ID), Severity: severity, Host: h.ID, Path: hostPath(h.ID),
-			Title: fmt.Sprintf("%s: %d newly exploited vulnerabilities are open", nameOf(h), c.Exploited),
-			Text:  fmt.Sprintf("As of %s, because of %s. %s", c.AsOf, causes[c.Cause], h.Headline),
+			Title: nameOf(h) + ": " + what,
+			Text:  fmt.Sprintf("As of %s, because of %s. %s", c.AsOf, causes[c.Cause], c.Headline),
 		})
 	}
 }
@@ -122,39 +148,35 @@ var causes = map[fleet.Cause]string{
 }
 
 func wentBack(s *State, add func(Condition)) {
-	told := map[int64]bool{}
-	for _, c := range s.Changes {
-		h := s.hosts[c.Host]
-		was, err1 := winver.Parse(c.Build[0])
-		is, err2 := winver.Parse(c.Build[1])
-		if h == nil || told[c.Host] || s.Now.Sub(c.At) > recent || err1 != nil || err2 != nil || !lower(is.Build, was.Build) {
+	for _, l := range s.Losses {
+		h := s.machines[l.Host]
+		if h == nil || s.Now.Sub(l.At) > recent {
 			continue
 		}
-		told[c.Host] = true
-		if h.Build.AtLeast(was.Build) {
-			continue // it is back where it was
+		title := nameOf(h)
+		switch {
+		case l.Build.Known():
+			title += " went back: its build was " + l.Build.String()
+		case l.CVEs == 1:
+			title += ": a vulnerability that was fixed is open again"
+		case l.CVEs > 0:
+			title += fmt.Sprintf(": %d vulnerabilities that were fixed are open again", l.CVEs)
+		case l.KBs == 1:
+			title += ": an update that was in force is gone"
+		default:
+			title += fmt.Sprintf(": %d updates that were in force are gone", l.KBs)
 		}
 		add(Condition{
-			Key: fmt.Sprintf("change %d", c.ID), Severity: notify.Warning, Host: h.ID, Path: hostPath(h.ID),
-			Title: fmt.Sprintf("%s went back from %s to %s", nameOf(h), was.Build, is.Build),
-			Text:  "A fix was lost: an update was removed, or a backup or snapshot restored.",
+			Key: fmt.Sprintf("host %d since %s", h.ID, l.At.UTC().Format(time.RFC3339)), Severity: notify.Warning, Host: h.ID, Path: hostPath(h.ID),
+			Title: title, Text: "An update was removed, or a backup or snapshot restored: " + l.Text + ".",
 		})
 	}
 }
 
-// lower tells whether a build is known to be lower than another. That a revision is not
-// known any more is no step back.
-func lower(is, was winver.Build) bool {
-	if is.Base() == was.Base() && !is.HasRevision {
-		return false
-	}
-	return is.Compare(was) < 0
-}
-
 func support(s *State, add func(Condition)) {
 	machines := map[string]int{}
-	for i := range s.Hosts {
-		machines[s.Hosts[i].Release]++
+	for i := range s.Machines {
+		machines[s.Machines[i].Release]++
 	}
 	today := catalog.DateOf(s.Now)
 	for _, r := range s.Releases {
@@ -180,34 +202,55 @@ func support(s *State, add func(Condition)) {
 			}
 			add(Condition{
 				Key: r.ID + " " + end.String(), Severity: severity, Path: "/hosts?release=" + r.ID,
-				Title: fmt.Sprintf("%s: %s ends on %s", r.Name, what, end), Text: fmt.Sprintf("%d machines run it.", machines[r.ID]),
+				Title: fmt.Sprintf("%s: %s ends on %s", r.Name, what, end), Text: runIt(machines[r.ID]),
 			})
 		}
 	}
 }
 
+func runIt(n int) string {
+	if n == 1 {
+		return "One machine runs it."
+	}
+	return fmt.Sprintf("%d machines run it.", n)
+}
+
+// source gives one condition for all old sources: one new catalogue brings them all.
 func source(s *State, add func(Condition)) {
 	today := catalog.DateOf(s.Now)
+	var old []catalog.Source
 	for _, src := range s.Sources {
-		if src.Last == 0 || int(today-src.Last) <= tooOld {
-			continue
+		if src.Last != 0 && int(today-src.Last) > tooOld {
+			old = append(old, src)
 		}
-		add(Condition{
-			Key: src.ID, Severity: notify.Warning, Path: "/",
-			Title: fmt.Sprintf("%s is known until %s only", src.Name, src.Last), Text: "What was published since is not known. A new catalogue brings it.",
-		})
 	}
+	if len(old) == 0 {
+		return
+	}
+	slices.SortStableFunc(old, func(a, b catalog.Source) int { return cmp.Compare(a.Last, b.Last) })
+	title := fmt.Sprintf("%s is known until %s only", old[0].Name, old[0].Last)
+	if len(old) > 1 {
+		title = fmt.Sprintf("%d of %d sources of the catalogue are old", len(old), len(s.Sources))
+	}
+	var names []string
+	for _, src := range old {
+		names = append(names, src.Name+" until "+src.Last.String())
+	}
+	add(Condition{
+		Key: "sources", Severity: notify.Warning, Path: "/",
+		Title: title, Text: "What was published since is not known: " + strings.Join(names, "; ") + ". A newer catalogue brings it: see oldguard catalog build.",
+	})
 }
 
 func unseen(s *State, add func(Condition)) {
-	for i := range s.Hosts {
-		h := &s.Hosts[i]
-		if h.LastSeen.IsZero() || s.Now.Sub(h.LastSeen) <= unseenAfter {
+	for i := range s.Machines {
+		h := &s.Machines[i]
+		if h.Seen.IsZero() || s.Now.Sub(h.Seen) <= unseenAfter {
 			continue
 		}
 		add(Condition{
 			Key: fmt.Sprintf("host %d", h.ID), Host: h.ID, Severity: notify.Note, Path: hostPath(h.ID),
-			Title: nameOf(h) + " was last seen on " + catalog.DateOf(h.LastSeen).String(), Text: "Bring newer evidence, or say that it is retired.",
+			Title: nameOf(h) + " was last seen on " + catalog.DateOf(h.Seen).String(), Text: "Bring newer evidence, or say that it is retired.",
 		})
 	}
 }
@@ -225,7 +268,7 @@ func risk(s *State, add func(Condition)) {
 	today := catalog.DateOf(s.Now)
 	for _, r := range s.Risks {
 		left := int(r.Until - today)
-		h := s.hosts[r.Host]
+		h := s.machines[r.Host]
 		if left > riskSoon || left < -riskSoon || r.Host != 0 && h == nil {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,10 +52,18 @@ const (
 	lookEvery = 5 * time.Minute
 	// attempts are how often a message is tried: over some ten hours.
 	attempts = 12
-	// told is how long after its end an alert may still be told to be over.
+	// tellEnd is how long after its end an alert may still be told to be over.
 	tellEnd = 7 * day
-	// maxHosts bounds how many machines are looked at.
-	maxHosts = 1 << 20
+
+	// Keep is how long closed alerts and messages are kept: a year and a month, so that who
+	// looks back once a year sees all of it.
+	Keep = 400 * day
+
+	// In one go so many alerts and messages are forgotten at most, in transactions of
+	// forgetBatch of each: others write between them. What is left is for the next day.
+	forgetEvery  = day
+	forgetBatch  = 1000
+	forgetRounds = 100
 )
 
 // Send sends a delivery.
@@ -70,6 +79,7 @@ func (s *Server) Works() []fleet.Work {
 	return []fleet.Work{
 		{Kind: "look-for-alerts", Doc: "looks what people must be told of", Every: lookEvery, Do: func(ctx context.Context, _ fleet.Task) error { return s.Look(ctx) }},
 		{Kind: Send{}.Kind(), Doc: "sends a message", Attempts: attempts, Do: s.send},
+		{Kind: "forget-messages", Doc: "forgets closed alerts and messages that are old", Every: forgetEvery, Do: s.forget},
 	}
 }
 
@@ -99,7 +109,7 @@ func (s *Server) Look(ctx context.Context) error {
 	}
 	var list []Delivery
 	var tells []Told
-	for _, b := range Plan(now, routes, alerts, state.hosts, told) {
+	for _, b := range Plan(now, routes, alerts, state.machines, told) {
 		m := Compose(&b, s.URL)
 		m.At, m.ID = now, rand.Text()
 		list = append(list, Delivery{Channel: b.Route.Channel, Route: b.Route.ID, Made: now, Changed: now, Message: m})
@@ -115,24 +125,72 @@ func (s *Server) Look(ctx context.Context) error {
 
 func (s *Server) state(ctx context.Context, now time.Time) (*State, error) {
 	st := &State{Now: now, Releases: s.InUse().Releases(), Sources: s.InUse().Sources()}
-	q := fleet.HostQuery{Sort: fleet.SortName}
-	for len(st.Hosts) < maxHosts {
-		page, err := s.Fleet.Hosts(ctx, q)
+	failed := fleet.UploadFailed
+	var errs [6]error
+	st.Machines, errs[0] = s.Store.Machines(ctx)
+	st.Changes, errs[1] = s.Store.Recent(ctx, now.Add(-recent))
+	st.Losses, errs[2] = s.Store.Losses(ctx, now.Add(-recent))
+	st.Conflicts, errs[3] = s.Fleet.Conflicts(ctx, 0)
+	st.Risks, errs[4] = s.Fleet.Risks(ctx, 0)
+	st.Failed, errs[5] = s.Fleet.Uploads(ctx, fleet.UploadQuery{State: &failed})
+	return st, errors.Join(errs[:]...)
+}
+
+// forget removes what is older than Keep, some at a time.
+func (s *Server) forget(ctx context.Context, _ fleet.Task) error {
+	for range forgetRounds {
+		alerts, messages, err := s.Store.Forget(ctx, s.Now().Add(-Keep), forgetBatch)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		st.Hosts = append(st.Hosts, page.Hosts...)
-		if q.After = page.Next; q.After == "" {
-			break
+		if alerts+messages > 0 {
+			s.Log.InfoContext(ctx, "old alerts and messages are forgotten", slog.Int("alerts", alerts), slog.Int("messages", messages))
+		}
+		if alerts < forgetBatch && messages < forgetBatch {
+			return nil
 		}
 	}
-	failed := fleet.UploadFailed
-	var errs [4]error
-	st.Changes, errs[0] = s.Store.Recent(ctx, now.Add(-recent))
-	st.Conflicts, errs[1] = s.Fleet.Conflicts(ctx, 0)
-	st.Risks, errs[2] = s.Fleet.Risks(ctx, 0)
-	st.Failed, errs[3] = s.Fleet.Uploads(ctx, fleet.UploadQuery{State: &failed})
-	return st, errors.Join(errs[:]...)
+	return nil
+}
+
+// The bounds of a route.
+const (
+	maxWait    = 7 * day
+	maxRepeat  = 366 * day
+	maxWords   = 100 // rules, tags or sites
+	maxWordLen = 200
+)
+
+// PutRoute checks a route and stores it: a new one with ID 0, else in place of the one that is
+// there.
+func (s *Server) PutRoute(ctx context.Context, r Route) (int64, error) {
+	if r.Group == "" {
+		r.Group = Together
+	}
+	wrong := func(format string, a ...any) (int64, error) {
+		return 0, fmt.Errorf("%w: "+format, append([]any{fleet.ErrInvalid}, a...)...)
+	}
+	switch {
+	case r.Channel < 1:
+		return wrong("a route leads to a channel")
+	case !slices.Contains(Groups(), r.Group):
+		return wrong("alerts are not grouped by %.40q", string(r.Group))
+	case r.Wait < 0 || r.Wait > maxWait:
+		return wrong("a route waits for at most %d days", int(maxWait/day))
+	case r.Repeat < 0 || r.Repeat > maxRepeat:
+		return wrong("a route tells again after at most %d days", int(maxRepeat/day))
+	}
+	for _, id := range r.Rules {
+		if !slices.Contains(ruleIDs(), id) {
+			return wrong("there is no rule %.40q", id)
+		}
+	}
+	for _, list := range [][]string{r.Rules, r.Tags, r.Sites} {
+		if len(list) > maxWords || slices.ContainsFunc(list, func(w string) bool { return len(w) > maxWordLen }) {
+			return wrong("a route has at most %d rules, tags or sites, of at most %d bytes", maxWords, maxWordLen)
+		}
+	}
+	return s.Store.PutRoute(ctx, r)
 }
 
 // Test queues a message to a channel that says that it is a test.

@@ -26,9 +26,17 @@ type Alerts interface {
 	Apply(ctx context.Context, t Turn) error
 	// Acknowledge gives fleet.ErrNotFound for an alert that is not open.
 	Acknowledge(ctx context.Context, id int64, a Ack) error
-	// Recent gives the changes since a time with something newly exploited or another
-	// build, the newest first.
+	// Machines gives those that are not retired, by id.
+	Machines(ctx context.Context) ([]Machine, error)
+	// Recent gives the newest change of each machine since a time with something newly
+	// exploited, but for the first of a machine, by id. Of each it gives what the rules want.
 	Recent(ctx context.Context, since time.Time) ([]fleet.Change, error)
+	// Losses gives what machines lost since a time and have not got back, by machine.
+	Losses(ctx context.Context, since time.Time) ([]Loss, error)
+	// Forget removes closed alerts, with what was told of them, and messages that wait for
+	// nothing, that are older than a time: of each at most so many, the oldest first. It gives
+	// how many it removed.
+	Forget(ctx context.Context, before time.Time, most int) (alerts, messages int, err error)
 }
 
 // Query chooses alerts, the newest first.
@@ -65,7 +73,9 @@ type Setup interface {
 	// RemoveChannel removes its routes too, and what waits to be sent there fails.
 	RemoveChannel(ctx context.Context, id int64) error
 	Routes(ctx context.Context) ([]Route, error)
-	AddRoute(ctx context.Context, r Route) (int64, error)
+	// PutRoute adds one with ID 0, and changes another; fleet.ErrNotFound too where its
+	// channel is not there. What it told stays told.
+	PutRoute(ctx context.Context, r Route) (int64, error)
 	RemoveRoute(ctx context.Context, id int64) error
 }
 
@@ -86,7 +96,7 @@ var deliveryStates = [...]string{"waiting", "being sent", "sent", "failed", "not
 // String says it in words.
 func (s DeliveryState) String() string { return deliveryStates[min(int(s), len(deliveryStates)-1)] }
 
-// Delivery is one message to one channel: it is stored before it is sent, and kept.
+// Delivery is one message to one channel: it is stored before it is sent, and kept for Keep.
 type Delivery struct {
 	ID       int64
 	Channel  int64

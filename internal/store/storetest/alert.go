@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/fleet/alert"
 	"github.com/oldguard/oldguard/internal/notify"
+	"github.com/oldguard/oldguard/winver"
 )
 
 // Reopen opens a store at one place, the same each time; end closes it.
@@ -21,7 +23,7 @@ type Reopen func() (s Store, a alert.Store, end func())
 // Alerts holds a store to what package alert asks of it.
 func Alerts(t *testing.T, place func(t *testing.T) Reopen) {
 	t.Helper()
-	for name, test := range map[string]func(t *testing.T, open Reopen){"alerts": alerts, "setup": alertSetup, "sending": sending} {
+	for name, test := range map[string]func(t *testing.T, open Reopen){"alerts": alerts, "state": alertState, "setup": alertSetup, "forget": forget, "sending": sending} {
 		t.Run(name, func(t *testing.T) { test(t, place(t)) })
 	}
 }
@@ -65,8 +67,130 @@ func alerts(t *testing.T, open Reopen) {
 		must(t, failed)
 		want(t, "count", w, n)
 	}
-	_, err = s.Recent(ctx, now)
+}
+
+// alertState: what the rules look at is there, and nothing of machines that are retired.
+func alertState(t *testing.T, open Reopen) {
+	db, s, end := open()
+	defer end()
+	ctx := t.Context()
+	u, _, err := db.AddUpload(ctx, newUpload(1))
 	must(t, err)
+	a, b := machine("FS01", u.ID, 0), machine("FS02", u.ID, 1)
+	must(t, db.Record(ctx, fleet.Result{Upload: u.ID, Machines: 2, Now: now, Assessed: []fleet.Assessed{a, b}}))
+	page, err := db.Hosts(ctx, fleet.HostQuery{Sort: fleet.SortName})
+	must(t, err)
+	one, two := page.Hosts[0].ID, page.Hosts[1].ID
+	must(t, db.EditHosts(ctx, []int64{one}, fleet.OwnedEdit{Site: new("Graz"), Criticality: new(fleet.CriticalityHigh), AddTags: []string{"lab", "dmz"}}))
+
+	recent, err := s.Recent(ctx, now.Add(-time.Hour))
+	must(t, err)
+	want(t, "changes of machines that are new", []fleet.Change(nil), recent)
+	loss := fleet.Loss{At: now, Build: winver.Build{Major: 6, Number: 6003, Revision: 22000, HasRevision: true}, CVEs: []string{"CVE-2020-0601", "CVE-2019-0708"}, KBs: []winver.KB{4499149}}
+	for i := range 2 {
+		p, failed := db.Placing(ctx, one)
+		must(t, failed)
+		c := fleet.Change{At: now.Add(time.Duration(i) * time.Minute), AsOf: day("2026-11-25"), Cause: fleet.CauseCatalog, Exploited: i + 1, Headline: "h"}
+		must(t, db.Record(ctx, fleet.Result{Now: now, Assessed: []fleet.Assessed{{Host: p.Host, Verdicts: p.Verdicts, Change: &c, Loss: &loss}}}))
+	}
+	recent, err = s.Recent(ctx, now.Add(-time.Hour))
+	must(t, err)
+	if len(recent) != 1 || recent[0].Host != one || recent[0].Exploited != 2 || recent[0].Headline != "h" || recent[0].Cause != fleet.CauseCatalog {
+		t.Errorf("recent changes: %+v", recent)
+	}
+	recent, err = s.Recent(ctx, now.Add(time.Hour))
+	must(t, err)
+	want(t, "changes since later", []fleet.Change(nil), recent)
+
+	p, err := db.Placing(ctx, one)
+	must(t, err)
+	want(t, "what was lost", loss, p.Loss)
+	lost := []alert.Loss{{Host: one, At: now, Build: loss.Build, CVEs: 2, KBs: 1, Text: "the build was 6.0.6003.22000; not there any more: KB4499149; open again: CVE-2020-0601, CVE-2019-0708"}}
+	list, err := s.Losses(ctx, now)
+	must(t, err)
+	want(t, "losses", lost, list)
+	list, err = s.Losses(ctx, now.Add(time.Second))
+	must(t, err)
+	want(t, "losses since later", []alert.Loss(nil), list)
+	must(t, db.Record(ctx, fleet.Result{Now: now, Assessed: []fleet.Assessed{{Host: p.Host, Verdicts: p.Verdicts}}}))
+	list, err = s.Losses(ctx, now)
+	must(t, err)
+	want(t, "losses that an assessment says nothing of", lost, list)
+	p, err = db.Placing(ctx, one)
+	must(t, err)
+	must(t, db.Record(ctx, fleet.Result{Now: now, Assessed: []fleet.Assessed{{Host: p.Host, Verdicts: p.Verdicts, Loss: &fleet.Loss{}}}}))
+	list, err = s.Losses(ctx, now)
+	must(t, err)
+	want(t, "losses that are made good", []alert.Loss(nil), list)
+
+	m := alert.Machine{ID: one, Name: "FS01", Release: "windows-server-2008-sp2", Site: "Graz", Tags: []string{"dmz", "lab"}, Criticality: fleet.CriticalityHigh, Exploited: 1, Seen: now}
+	must(t, db.EditHosts(ctx, []int64{two}, fleet.OwnedEdit{Retired: new(true)}))
+	machines, err := s.Machines(ctx)
+	must(t, err)
+	want(t, "machines", []alert.Machine{m}, machines)
+}
+
+// forget: what is old and over goes, the oldest first and no more at once than asked for.
+func forget(t *testing.T, open Reopen) {
+	_, s, end := open()
+	defer end()
+	ctx := t.Context()
+	old := now.Add(-500 * 24 * time.Hour)
+	var list []alert.Alert
+	for i := range 4 {
+		list = append(list, alert.Alert{Condition: alert.Condition{Rule: "unseen", Key: fmt.Sprint(i)}, Opened: old})
+	}
+	must(t, s.Apply(ctx, alert.Turn{Opened: list}))
+	list, err := s.Open(ctx, now)
+	must(t, err)
+	list[0].Closed, list[1].Closed = old, old
+	must(t, s.Apply(ctx, alert.Turn{Closed: list[:2]}))
+	list[2].Closed = now
+	must(t, s.Apply(ctx, alert.Turn{Closed: list[2:3]})) // the fourth stays open
+	channel, err := s.PutChannel(ctx, alert.Channel{Name: "c", Kind: "slack"})
+	must(t, err)
+	var deliveries []alert.Delivery
+	var told []alert.Told
+	for i := range 5 {
+		deliveries = append(deliveries, alert.Delivery{Channel: channel, Made: old.Add(time.Duration(i) * time.Hour)})
+	}
+	deliveries[4].Made = now
+	for _, a := range list {
+		told = append(told, alert.Told{Route: 1, Alert: a.ID, At: now})
+	}
+	must(t, s.Queue(ctx, deliveries, told))
+	for id := int64(1); id <= 5; id++ {
+		if id == 3 {
+			continue // it still waits
+		}
+		_, _, err = s.Claim(ctx, id, "p", now)
+		must(t, err)
+		must(t, s.Settle(ctx, id, alert.Sent, now, ""))
+	}
+	step := func(what string, wantAlerts, wantMessages int) {
+		t.Helper()
+		alerts, messages, failed := s.Forget(ctx, now.Add(-400*24*time.Hour), 2)
+		must(t, failed)
+		want(t, what, []int{wantAlerts, wantMessages}, []int{alerts, messages})
+	}
+	step("first", 2, 2)
+	step("second", 0, 1)
+	step("third", 0, 0)
+	log, err := s.Deliveries(ctx, 0, 0)
+	must(t, err)
+	var ids []int64
+	for _, d := range log {
+		ids = append(ids, d.ID)
+	}
+	want(t, "messages that are left", []int64{5, 3}, ids)
+	left, err := s.Alerts(ctx, alert.Query{Now: now})
+	must(t, err)
+	if len(left) != 2 || left[0].ID != list[3].ID || left[1].ID != list[2].ID {
+		t.Errorf("alerts that are left: %+v", left)
+	}
+	told, err = s.Told(ctx, old.Add(-time.Hour))
+	must(t, err)
+	want(t, "what was told of alerts that are left", 2, len(told))
 }
 
 func alertSetup(t *testing.T, open Reopen) {
@@ -86,13 +210,29 @@ func alertSetup(t *testing.T, open Reopen) {
 	must(t, err)
 	want(t, "channels", []alert.Channel{c}, channels)
 	r := alert.Route{Channel: c.ID, Severity: notify.Critical, Rules: []string{"unseen"}, Tags: []string{"a"}, Sites: []string{"b"}, Criticality: fleet.CriticalityHigh, Group: alert.BySite, Wait: time.Minute, Repeat: time.Hour, Ended: true}
-	r.ID, err = s.AddRoute(ctx, r)
+	r.ID, err = s.PutRoute(ctx, r)
 	must(t, err)
-	_, err = s.AddRoute(ctx, alert.Route{Channel: 99})
+	_, err = s.PutRoute(ctx, alert.Route{Channel: 99})
 	wantError(t, "route to nowhere", fleet.ErrNotFound, err)
 	routes, err := s.Routes(ctx)
 	must(t, err)
 	want(t, "routes", []alert.Route{r}, routes)
+	other, err := s.PutChannel(ctx, alert.Channel{Name: "chat", Kind: "slack", Settings: notify.Settings{"url": "https://chat.example.com"}})
+	must(t, err)
+	r.Channel, r.Severity, r.Tags = other, notify.Note, nil
+	id, err := s.PutRoute(ctx, r)
+	must(t, err)
+	routes, err = s.Routes(ctx)
+	must(t, err)
+	want(t, "a route that was changed", []alert.Route{r}, routes)
+	want(t, "its number", r.ID, id)
+	r.ID = 99
+	_, err = s.PutRoute(ctx, r)
+	wantError(t, "change no route", fleet.ErrNotFound, err)
+	must(t, s.RemoveChannel(ctx, other))
+	r.ID, r.Channel = 0, c.ID
+	_, err = s.PutRoute(ctx, r)
+	must(t, err)
 	wantError(t, "remove none", fleet.ErrNotFound, s.RemoveRoute(ctx, 99))
 	must(t, s.RemoveChannel(ctx, c.ID))
 	routes, err = s.Routes(ctx)
@@ -163,7 +303,7 @@ func sending(t *testing.T, open Reopen) {
 	wantError(t, "settled twice", fleet.ErrNotFound, s.Settle(ctx, log[0].ID, alert.Failed, now, ""))
 
 	// A condition of the fleet becomes a message, once.
-	_, err = s.AddRoute(ctx, alert.Route{Channel: id})
+	_, err = s.PutRoute(ctx, alert.Route{Channel: id})
 	must(t, err)
 	_, err = db.AddRisk(ctx, fleet.Risk{CVE: "CVE-2020-0787", Reason: "r", By: "anna", At: now, Until: catalog.DateOf(now)})
 	must(t, err)
