@@ -25,7 +25,7 @@ import (
 // them. Sessions and the link of the first start are not saved: who was logged in then is
 // not now.
 var saved = []string{
-	"catalog", "upload", "verdicts", "verdicts_missing", "host", "host_tag", "sighting", "host_change", "conflict", "note", "risk", "run", "day",
+	"catalog", "upload", "verdicts", "verdicts_missing", "host", "host_tag", "loss", "sighting", "host_change", "conflict", "note", "risk", "run", "day",
 	"account", "token", "audit",
 	"channel", "route", "alert", "told", "delivery",
 }
