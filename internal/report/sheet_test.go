@@ -1,8 +1,13 @@
 package report
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -100,49 +105,66 @@ func TestXLSX(t *testing.T) {
 	if d := cmp.Diff([]string{"Hosts", "Missing", "Findings", "Undecided", "Gaps", "Sources"}, f.GetSheetList()); d != "" {
 		t.Errorf("sheets (-want +got):\n%s", d)
 	}
-	for _, name := range f.GetSheetList() {
-		rows, err := f.GetRows(name)
-		if err != nil {
-			t.Fatal(err)
+	// The library takes half a minute to parse all of it under the race detector.
+	sheets, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := unzipped(t, sheets, "xl/worksheets/")
+	for i, name := range f.GetSheetList() {
+		text := files[fmt.Sprintf("xl/worksheets/sheet%d.xml", i+1)]
+		rows := bytes.Count(text, []byte("<row "))
+		if rows < 2 && name != "Gaps" {
+			t.Errorf("%s has %d rows", name, rows)
 		}
-		if len(rows) < 2 && name != "Gaps" {
-			t.Errorf("%s has %d rows", name, len(rows))
+		if !regexp.MustCompile(`<pane [^>]*ySplit="1"[^>]*state="frozen"|<pane [^>]*state="frozen"[^>]*ySplit="1"`).Match(text) {
+			t.Errorf("%s: its first row does not stay", name)
 		}
-		panes, err := f.GetPanes(name)
-		if err != nil || !panes.Freeze || panes.YSplit != 1 {
-			t.Errorf("%s: panes %+v, %v", name, panes, err)
+		if n := bytes.Count(text, []byte("<tablePart ")); rows > 1 && n != 1 {
+			t.Errorf("%s: %d filters", name, n)
 		}
-		tables, err := f.GetTables(name)
-		if err != nil || len(rows) > 1 && len(tables) != 1 {
-			t.Errorf("%s: filters %v, %v", name, tables, err)
-		}
-		for r := range rows {
-			for c := range rows[r] {
-				cell, _ := excelize.CoordinatesToCellName(c+1, r+1)
-				if text, err := f.GetCellFormula(name, cell); err != nil || text != "" {
-					t.Errorf("%s!%s is the formula %q, %v", name, cell, text, err)
-				}
-			}
-			if r > 20 {
-				break
-			}
+		if bytes.Contains(text, []byte("<f>")) || bytes.Contains(text, []byte("<f ")) || !bytes.Contains(text, []byte("<c ")) {
+			t.Errorf("%s has a formula, or no cell", name)
 		}
 	}
 	hosts, _ := f.GetRows("Hosts")
 	if got := hosts[1][0]; got != formulas[0] {
 		t.Errorf("name %q, want %q", got, formulas[0])
 	}
-	findings, _ := f.GetRows("Findings")
 	want := 1
 	for _, x := range list {
 		want += len(Open.of(x))
 	}
-	if len(findings) != want {
-		t.Errorf("%d rows of findings, want %d", len(findings), want)
+	findings := bytes.Count(files["xl/worksheets/sheet3.xml"], []byte("<row "))
+	if findings != want {
+		t.Errorf("%d rows of findings, want %d", findings, want)
 	}
 }
 
 // TestXLSXFull: a full sheet says what is not in it.
+// unzipped gives the files of an archive that have a prefix.
+func unzipped(t *testing.T, z *zip.Reader, prefix string) map[string][]byte {
+	t.Helper()
+	all := map[string][]byte{}
+	for _, f := range z.File {
+		if !strings.HasPrefix(f.Name, prefix) || strings.HasSuffix(f.Name, ".rels") {
+			continue
+		}
+		r, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[f.Name], err = io.ReadAll(r)
+		if err = errors.Join(err, r.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("nothing in it begins with %q", prefix)
+	}
+	return all
+}
+
 func TestXLSXFull(t *testing.T) {
 	w := openXLSX(&bytes.Buffer{}, Options{}).(*book)
 	if err := w.begin(); err != nil {
