@@ -1,5 +1,5 @@
-// Package notify sends messages to people and programs: by mail, by a signed webhook, to
-// Slack and to Teams. It decides nothing, remembers nothing and knows nothing of machines:
+// Package notify sends messages to people and programs: by mail, by a signed webhook, and to
+// chats and pagers: see Kinds. It decides nothing, remembers nothing and knows nothing of machines:
 // what is said, when and to whom is the caller's matter. Package fleet/alert uses it.
 package notify
 
@@ -102,7 +102,7 @@ type Options struct {
 }
 
 // Kinds lists the kinds of channels.
-func Kinds() []Kind { return []Kind{smtpKind(), webhookKind(), slackKind(), teamsKind()} }
+func Kinds() []Kind { return append([]Kind{smtpKind(), webhookKind()}, chatKinds()...) }
 
 // Open makes a notifier of the kind of that name.
 func Open(kind string, s Settings, o Options) (Notifier, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
+	"net/textproto"
 	"strconv"
 	"strings"
 
@@ -77,7 +78,12 @@ func openSMTP(s Settings, o Options) (Notifier, error) {
 	}
 	options = append(options, gomail.WithPort(port), gomail.WithDialContextFunc(dial))
 	if s.get("user") != "" {
-		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(s.get("user")), gomail.WithPassword(s.get("password")))
+		login := gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover)
+		if s.get("encryption") == implicit {
+			// go-mail does not see that our dialer encrypts, and would not offer a password.
+			login = gomail.WithOpportunisticSMTPAuth(gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthSCRAMSHA1, gomail.SMTPAuthPlain, gomail.SMTPAuthLogin)
+		}
+		options = append(options, login, gomail.WithUsername(s.get("user")), gomail.WithPassword(s.get("password")))
 	}
 	_, domain, _ := strings.Cut(from.Address, "@")
 	return Notifier{"smtp", func(ctx context.Context, m *Message) error {
@@ -102,12 +108,16 @@ func openSMTP(s Settings, o Options) (Notifier, error) {
 }
 
 // mailError says what an error of go-mail means for trying again. Until the server has
-// taken the end of the text nothing has gone.
+// taken the end of the text nothing has gone. A login that is refused is not tried again,
+// which might lock the account.
 func mailError(err error) error {
 	var failed *gomail.SendError
+	var answer *textproto.Error
 	switch {
 	case err == nil:
 		return nil
+	case !errors.As(err, &failed) && errors.As(err, &answer) && answer.Code/100 == 5, errors.Is(err, gomail.ErrNoSupportedAuthDiscovered):
+		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	case !errors.As(err, &failed):
 		return err
 	case failed.Reason == gomail.ErrSMTPReset, failed.Reason == gomail.ErrSMTPDataClose && failed.ErrorCode() == 0:
