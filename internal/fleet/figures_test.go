@@ -6,12 +6,14 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/oldguard/oldguard/internal/fleet"
+	"github.com/oldguard/oldguard/internal/store"
 )
 
 // What a server may take on SQLite: 200 machines a second on two processors.
@@ -95,6 +97,39 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%d machines changed, though nothing did", r.Changed)
 		}
 		checkMemory(t, p)
+		saved(t, dir, n)
+	}
+}
+
+// saved measures a backup, and the way back from it.
+func saved(t *testing.T, dir string, machines int) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "backup.tar.zst"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	begin := time.Now()
+	_, end, err := store.Backup(t.Context(), store.Config{Dir: dir}, store.BackupOptions{Now: begin}, file)
+	if err != nil || end.Rows["host"] != int64(machines) {
+		t.Fatalf("%d machines saved of %d: %v", end.Rows["host"], machines, err)
+	}
+	size, err := file.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begin)
+	begin = time.Now()
+	back := filepath.Join(t.TempDir(), "data")
+	if _, _, err = store.Restore(t.Context(), store.Config{Dir: back}, file); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d machines saved in %v, %d KiB, and put back in %v", machines, took.Round(time.Millisecond), size>>10, time.Since(begin).Round(time.Millisecond))
+	if err = os.RemoveAll(back); err != nil {
+		t.Fatal(err)
 	}
 }
 
