@@ -43,7 +43,8 @@ type server struct {
 	maxUpload                               int64
 }
 
-// Times of the HTTP server. Uploads may take long, so that bodies have none.
+// Times of the HTTP server. Uploads may take long, so that bodies have none here: web.Server
+// sees to it that they go on.
 const (
 	headerTimeout   = 10 * time.Second
 	idleTimeout     = 2 * time.Minute
@@ -255,7 +256,7 @@ func (x *server) serve(parent context.Context) (err error) {
 	if err := x.greet(ctx, guard); err != nil {
 		return err
 	}
-	return x.answer(ctx, cancel, listener, site, fl, log)
+	return x.answer(ctx, cancel, web.Bounded(listener, proxies), site, fl, log)
 }
 
 // sweep forgets sessions that have expired.

@@ -95,6 +95,8 @@ func (s *Server) apiError(ctx context.Context, err error) error {
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, fleet.ErrTooLarge):
 		return huma.NewError(http.StatusRequestEntityTooLarge, err.Error())
+	case errors.Is(err, errSlow):
+		return huma.NewError(http.StatusRequestTimeout, errSlow.Error())
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return huma.Error400BadRequest("the body broke off")
 	case ctx.Err() != nil:

@@ -711,7 +711,7 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 			break
 		}
 		if err != nil {
-			s.uploads(w, r, http.StatusBadRequest, "The upload broke off: send it again.")
+			s.brokeOff(w, r, err)
 			return
 		}
 		if p.FormName() != "file" || p.FileName() == "" {
@@ -726,8 +726,8 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 		case errors.Is(err, fleet.ErrTooLarge):
 			s.uploads(w, r, http.StatusRequestEntityTooLarge, "The file is too large: "+plainName(p.FileName())+".")
 			return
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			s.uploads(w, r, http.StatusBadRequest, "The upload broke off: send it again.")
+		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errSlow):
+			s.brokeOff(w, r, err)
 			return
 		case err != nil:
 			s.missing(w, r, err)
@@ -752,6 +752,15 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request) {
 }
 
 const maxUploadFiles = 1000
+
+// brokeOff answers for a body that ended before its end.
+func (s *Server) brokeOff(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errSlow) {
+		s.uploads(w, r, http.StatusRequestTimeout, "The upload came too slowly: send it again.")
+		return
+	}
+	s.uploads(w, r, http.StatusBadRequest, "The upload broke off: send it again.")
+}
 
 // uploadData is what the page of one upload shows.
 type uploadData struct {

@@ -46,6 +46,8 @@ type Server struct {
 
 	crossOrigin *http.CrossOriginProtection
 	limits      limiter
+	uploading   slots
+	pace        pace // the zero value is usualPace
 	metrics     *metrics
 	routes      map[string]*Route // by pattern
 }
@@ -89,10 +91,11 @@ func (s *Server) Routes() (out []Route) {
 func (s *Server) around(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := s.Now()
-		answer := &recorder{ResponseWriter: w}
+		answer := &recorder{ResponseWriter: w, paced: newPaced(s.pace, w, r)}
 		protect(w.Header(), s.Secure)
 		_, pattern := mux.Handler(r)
 		defer func() {
+			defer answer.paced.end()
 			if cause := recover(); cause != nil {
 				if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(cause)
@@ -125,11 +128,27 @@ func (s *Server) around(mux *http.ServeMux) http.Handler {
 			return
 		}
 		r = r.WithContext(withVisit(r.Context(), v))
-		if s.settle(answer, r, route, v) {
-			mux.ServeHTTP(answer, r)
+		r.Body = answer.paced.body(r.Body)
+		if !s.settle(answer, r, route, v) {
+			return
 		}
+		if uploads[pattern] {
+			free, ok := s.uploading.take(limitKey(v), maxUploadsOf, maxUploads)
+			if !ok {
+				answer.Header().Set("Retry-After", retryUpload)
+				s.problem(answer, r, http.StatusTooManyRequests, "too many uploads at the same time: wait until one is done")
+				return
+			}
+			defer free()
+		}
+		mux.ServeHTTP(answer, r)
 	})
 }
+
+// uploads are the routes that take files: see slots.
+var uploads = map[string]bool{"POST " + apiBase + "/evidence": true, "POST /uploads": true, "POST /verify": true}
+
+const retryUpload = "5" // seconds
 
 // unrouted answers where there is no route: a redirect of the mux, another method, or
 // nothing at all.
@@ -163,6 +182,8 @@ func (s *Server) fault(w http.ResponseWriter, r *http.Request, err error) {
 // recorder remembers what was answered.
 type recorder struct {
 	http.ResponseWriter
+
+	paced  *paced
 	status int
 	bytes  int64
 }
@@ -180,7 +201,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	n, err := w.ResponseWriter.Write(b)
+	n, err := w.paced.write(w.ResponseWriter, b)
 	w.bytes += int64(n)
 	return n, err
 }

@@ -38,14 +38,15 @@ type site struct {
 	guard *access.Guard
 	fleet *fleet.Server
 	db    *store.DB
+	dir   string
 	url   string
 	log   *bytes.Buffer
 }
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, log: &bytes.Buffer{}}
 	dir := t.TempDir()
+	s := &site{t: t, dir: dir, log: &bytes.Buffer{}}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var err error
 	if s.db, err = store.Open(t.Context(), store.Config{Dir: dir, Log: log}); err != nil {

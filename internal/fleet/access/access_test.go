@@ -163,8 +163,45 @@ func TestThrottle(t *testing.T) {
 	if w := th.Wait("a", now); w != 0 {
 		t.Errorf("after a success and a failure it waits %v", w)
 	}
-	for i := range 200_000 { // bounded, and it goes on working
+	for i := range 2 * access.MaxKeys { // nobody is held up yet
 		th.Failed(fmt.Sprint("n", i), now)
+		if n := th.Size(); n > access.MaxKeys {
+			t.Fatalf("it remembers %d keys", n)
+		}
+	}
+}
+
+// TestThrottleRemembers: a flood of names does not make it forget who is held up.
+func TestThrottleRemembers(t *testing.T) {
+	var th access.Throttle
+	now := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+	for range 10 {
+		th.Failed("guesser", now)
+	}
+	for i := range 2 * access.MaxKeys {
+		th.Failed(fmt.Sprint("n", i), now)
+	}
+	if th.Wait("guesser", now) == 0 {
+		t.Error("it forgot who guesses")
+	}
+	if n := th.Size(); n > access.MaxKeys {
+		t.Errorf("it remembers %d keys", n)
+	}
+}
+
+func TestNeighbourhood(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"192.0.2.1", "192.0.2.1"},
+		{"::ffff:192.0.2.1", "192.0.2.1"},
+		{"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
+		{"2001:db8:1:2::", "2001:db8:1:2::/64"},
+		{"fe80::1%eth0", "fe80::/64"},
+		{"@", "@"},
+		{"", ""},
+	} {
+		if got := access.Neighbourhood(tt.in); got != tt.want {
+			t.Errorf("Neighbourhood(%q) = %q; want %q", tt.in, got, tt.want)
+		}
 	}
 }
 

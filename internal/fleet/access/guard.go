@@ -79,7 +79,7 @@ func (g *Guard) Login(ctx context.Context, name, password, address, agent string
 	if err != nil {
 		clean = "" // there is no such user; the time must not tell
 	}
-	if wait := max(g.names.Wait(clean, now), g.addresses.Wait(address, now)); wait > 0 {
+	if wait := max(g.names.Wait(clean, now), g.addresses.Wait(Neighbourhood(address), now)); wait > 0 {
 		return "", Session{}, User{}, errors.Join(WaitError{wait}, g.audit(ctx, Entry{By: "nobody", Address: address, Action: "login-throttled", Object: clean}))
 	}
 	u, err := g.Store.UserByName(ctx, clean)
@@ -92,7 +92,7 @@ func (g *Guard) Login(ctx context.Context, name, password, address, agent string
 	}
 	if !ok || u.Disabled || u.ID == 0 {
 		g.names.Failed(clean, now)
-		g.addresses.Failed(address, now)
+		g.addresses.Failed(Neighbourhood(address), now)
 		return "", Session{}, User{}, errors.Join(ErrLogin, g.audit(ctx, Entry{By: "nobody", Address: address, Action: "login", Object: clean}))
 	}
 	g.names.Succeeded(clean)
@@ -203,7 +203,7 @@ func (g *Guard) BeginSetup(ctx context.Context) (Secret, bool, error) {
 // FinishSetup makes the first administrator.
 func (g *Guard) FinishSetup(ctx context.Context, code Secret, name, full, password, address string) (User, error) {
 	now := g.Now()
-	if wait := g.addresses.Wait(address, now); wait > 0 {
+	if wait := g.addresses.Wait(Neighbourhood(address), now); wait > 0 {
 		return User{}, WaitError{wait}
 	}
 	u, err := g.newUser(ctx, name, full, password, Administrator)
@@ -212,7 +212,7 @@ func (g *Guard) FinishSetup(ctx context.Context, code Secret, name, full, passwo
 	}
 	u, err = g.Store.TakeSetup(ctx, code.Digest(), now, u)
 	if errors.Is(err, ErrNotFound) {
-		g.addresses.Failed(address, now)
+		g.addresses.Failed(Neighbourhood(address), now)
 		return User{}, errors.Join(ErrSetup, g.audit(ctx, Entry{By: "nobody", Address: address, Action: "setup"}))
 	}
 	if err != nil {
