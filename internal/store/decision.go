@@ -27,6 +27,7 @@ func (d *DB) EditHosts(ctx context.Context, ids []int64, e fleet.OwnedEdit) erro
 		if n != int64(len(ids)) {
 			return fleet.ErrNotFound
 		}
+		tx.touch(ids...)
 		u := tx.NewUpdate().Table("host").Set("id = id").Where("id IN (?)", bun.List(ids))
 		for _, c := range []struct {
 			column string

@@ -227,7 +227,9 @@ func (d *DB) Hosts(ctx context.Context, q fleet.HostQuery) (page fleet.HostPage,
 	if err != nil {
 		return page, err
 	}
-	page.Total = int(total)
+	if page.Total = int(total); total == 0 {
+		return page, nil
+	}
 	var rows []hostRow
 	s := where(d.read.NewSelect().Model(&rows))
 	direction, behind := bun.OrderAsc, ">"
@@ -294,7 +296,14 @@ func (d *DB) hostsWhere(ctx context.Context, q *fleet.HostQuery) (func(*bun.Sele
 	in("release", len(q.Releases), bun.List(q.Releases))
 	in("site", len(q.Sites), bun.List(q.Sites))
 	in("owner", len(q.Owners), bun.List(q.Owners))
-	if q.Build != 0 { // the column is "6.0.6003.20705"
+	switch {
+	case q.Build != 0 && !q.Retired: // patterns take long
+		builds, err := d.tally.builds(ctx, d, q.Build)
+		if err != nil {
+			return nil, err
+		}
+		in("build", 1, bun.List(append(builds, "none")))
+	case q.Build != 0:
 		add("(h.build LIKE ? OR h.build LIKE ?)", fmt.Sprintf("%%.%%.%d", q.Build), fmt.Sprintf("%%.%%.%d.%%", q.Build))
 	}
 	in("arch", len(q.Arches), bun.List(q.Arches))
@@ -364,7 +373,7 @@ func (d *DB) Tags(ctx context.Context) ([]fleet.Count, error) {
 }
 
 func (d *DB) countTags(ctx context.Context, _ struct{}) ([]fleet.Count, error) {
-	return d.counts(ctx, `SELECT t.tag AS value, COUNT(*) AS hosts FROM host_tag t JOIN host h ON h.id = t.host_id WHERE NOT h.retired GROUP BY t.tag ORDER BY 2 DESC, 1`)
+	return d.counts(ctx, `SELECT t.tag AS value, COUNT(*) AS hosts FROM host_tag t JOIN host h ON h.id = t.host_id WHERE h.retired = FALSE GROUP BY t.tag ORDER BY 2 DESC, 1`)
 }
 
 func (d *DB) counts(ctx context.Context, query string, args ...any) (list []fleet.Count, err error) {
@@ -381,49 +390,11 @@ func (d *DB) Overview(ctx context.Context, unseen time.Time) (fleet.Overview, er
 	return o, err
 }
 
-func (d *DB) countAll(ctx context.Context, unseen time.Time) (o fleet.Overview, err error) {
-	o = fleet.Overview{ByLevel: map[assess.Level]int{}, BySupport: map[assess.SupportState]int{}, ByCriticality: map[fleet.Criticality]int{}}
-	var groups []struct {
-		Level, Criticality           int
-		Support, Release, Behind     string
-		Site, Owner                  string
-		Hosts, Exploited, Ransomware int
-		Restart, Unseen              int
-		Old, Renumbered              int // 6002 and 6003
-	}
-	err = d.read.NewRaw(`SELECT level, criticality, support, release, site, owner,
-		CASE WHEN behind < 0 THEN 'unknown' WHEN behind = 0 THEN '0' WHEN behind <= 3 THEN '1-3' WHEN behind <= 12 THEN '4-12' ELSE '13+' END AS behind,
-		COUNT(*) AS hosts, SUM(CASE WHEN exploited > 0 THEN 1 ELSE 0 END) AS exploited,
-		SUM(CASE WHEN ransomware > 0 THEN 1 ELSE 0 END) AS ransomware, SUM(CASE WHEN restart = ? THEN 1 ELSE 0 END) AS restart,
-		SUM(CASE WHEN last_seen < ? THEN 1 ELSE 0 END) AS unseen,
-		SUM(CASE WHEN build LIKE '6.0.6002%' THEN 1 ELSE 0 END) AS old, SUM(CASE WHEN build LIKE '6.0.6003%' THEN 1 ELSE 0 END) AS renumbered
-		FROM host WHERE NOT retired GROUP BY 1, 2, 3, 4, 5, 6, 7`, int(host.Yes), stamp(unseen)).Scan(ctx, &groups)
+func (d *DB) countAll(ctx context.Context, unseen time.Time) (fleet.Overview, error) {
+	o, err := d.tally.overview(ctx, d, unseen)
 	if err != nil {
 		return o, err
 	}
-	release, site, owner, behind := map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
-	old, renumbered := 0, 0
-	for _, g := range groups {
-		old += g.Old
-		renumbered += g.Renumbered
-		o.Hosts += g.Hosts
-		o.ByLevel[assess.Level(g.Level)] += g.Hosts // #nosec G115 -- stored from one
-		o.BySupport[assess.SupportState(g.Support)] += g.Hosts
-		o.ByCriticality[fleet.Criticality(g.Criticality)] += g.Hosts // #nosec G115 -- stored from one
-		release[g.Release] += g.Hosts
-		site[g.Site] += g.Hosts
-		owner[g.Owner] += g.Hosts
-		behind[g.Behind] += g.Hosts
-		o.Exploited += g.Exploited
-		o.Ransomware += g.Ransomware
-		o.Restart += g.Restart
-		o.Unseen += g.Unseen
-	}
-	o.ByRelease, o.BySite, o.ByOwner = most(release), most(site), most(owner)
-	for _, v := range []string{"0", "1-3", "4-12", "13+", "unknown"} {
-		o.ByBehind = append(o.ByBehind, fleet.Count{Value: v, Hosts: behind[v]})
-	}
-	o.ByBuild = []fleet.Count{{Value: "6002", Hosts: old}, {Value: "6003", Hosts: renumbered}}
 	conflicts, err := d.read.NewSelect().Table("conflict").Where("resolved = 0").Count(ctx)
 	if err != nil {
 		return o, err
@@ -431,15 +402,4 @@ func (d *DB) countAll(ctx context.Context, unseen time.Time) (o fleet.Overview, 
 	uploads, err := d.read.NewSelect().Table("upload").Where("state = ?", int(fleet.UploadReceived)).Count(ctx)
 	o.Conflicts, o.Uploads = int(conflicts), int(uploads)
 	return o, err
-}
-
-// most gives counts, the most first, then by value.
-func most(by map[string]int) (list []fleet.Count) {
-	for v, n := range by {
-		list = append(list, fleet.Count{Value: v, Hosts: n})
-	}
-	slices.SortFunc(list, func(a, b fleet.Count) int {
-		return cmp.Or(cmp.Compare(b.Hosts, a.Hosts), cmp.Compare(a.Value, b.Value))
-	})
-	return list
 }

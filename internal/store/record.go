@@ -74,7 +74,7 @@ func (d *DB) Placing(ctx context.Context, host int64) (fleet.Placing, error) {
 // Placings gives machines by id.
 func (d *DB) Placings(ctx context.Context, behind int64, n int, catalog string, day catalog.Date) ([]fleet.Placing, error) {
 	var rows []hostRow
-	err := d.read.NewSelect().Model(&rows).Where("id > ? AND NOT retired AND (catalog <> ? OR as_of <> ?)", behind, catalog, int64(day)).OrderBy("id", bun.OrderAsc).Limit(limit(n)).Scan(ctx)
+	err := d.read.NewSelect().Model(&rows).Where("id > ? AND retired = FALSE AND (catalog <> ? OR as_of <> ?)", behind, catalog, int64(day)).OrderBy("id", bun.OrderAsc).Limit(limit(n)).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -246,6 +246,7 @@ func assessed(ctx context.Context, tx tx, a *fleet.Assessed, now time.Time) erro
 	if err != nil {
 		return err
 	}
+	tx.touch(row.ID)
 	if a.Back {
 		if _, err = tx.NewUpdate().Table("host").Set("retired = ?", false).Where("id = ?", row.ID).Exec(ctx); err != nil {
 			return err
@@ -293,6 +294,7 @@ func assessed(ctx context.Context, tx tx, a *fleet.Assessed, now time.Time) erro
 // absorb makes one machine a part of another.
 func absorb(ctx context.Context, tx tx, into int64, a *fleet.Assessed, now time.Time) error {
 	from := a.Absorbs
+	tx.touch(into, from)
 	for _, q := range []struct {
 		sql  string
 		args []any

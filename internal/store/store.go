@@ -62,6 +62,7 @@ type DB struct {
 	cves     memo[struct{}, []fleet.CVECount]
 	kbs      memo[struct{}, []fleet.KBCount]
 	tags     memo[struct{}, []fleet.Count]
+	tally    tally
 
 	lite *queue[*sql.Tx] // one of the two is set
 	post *queue[pgx.Tx]
@@ -246,6 +247,8 @@ type tx struct {
 	bun.Tx
 	// enqueue stores jobs, which are done only after the transaction is committed.
 	enqueue func(ctx context.Context, jobs ...fleet.Job) error
+	// touch names machines that may be counted otherwise after the transaction: see tally.
+	touch func(ids ...int64)
 }
 
 // change runs do in a transaction, which is committed if it gives no error, and is on disk
@@ -260,7 +263,12 @@ func (d *DB) change(ctx context.Context, do func(tx tx) error) error {
 // redo is change for what is done again if power is lost, such as the work of a job: the
 // job's end is lost with it.
 func (d *DB) redo(ctx context.Context, do func(tx tx) error) (err error) {
-	defer d.changes.Add(1) // after an error too: a commit may have failed for us only
+	var touched []int64
+	touch := func(ids ...int64) { touched = append(touched, ids...) }
+	defer func() { // after an error too: a commit may have failed for us only
+		d.tally.touched.add(touched)
+		d.changes.Add(1)
+	}()
 	if d.pool == nil {
 		t, failed := d.write.BeginTx(ctx, nil)
 		if failed != nil {
@@ -268,7 +276,7 @@ func (d *DB) redo(ctx context.Context, do func(tx tx) error) (err error) {
 		}
 		return finish(t, do(tx{t, func(ctx context.Context, jobs ...fleet.Job) error {
 			return d.lite.insert(ctx, t.Tx, jobs)
-		}}))
+		}, touch}))
 	}
 	conn, err := d.write.Conn(ctx)
 	if err != nil {
@@ -283,7 +291,7 @@ func (d *DB) redo(ctx context.Context, do func(tx tx) error) (err error) {
 		return conn.Raw(func(c any) error {
 			return d.post.insert(ctx, within{c.(*stdlib.Conn).Conn()}, jobs)
 		})
-	}}))
+	}, touch}))
 }
 
 func finish(t bun.Tx, err error) error {

@@ -37,6 +37,23 @@ func TestPeerPostgreSQL(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Store { return open(t, store.Config{Database: database(t)}) })
 }
 
+func TestTally(t *testing.T) {
+	storetest.Tally(t, func(t *testing.T) (storetest.Store, storetest.Recount) {
+		db := open(t, store.Config{})
+		db.Reread(40)
+		return db, db.Recount
+	})
+}
+
+func TestPeerTallyPostgreSQL(t *testing.T) {
+	database := storetest.PostgreSQL(t)
+	storetest.Tally(t, func(t *testing.T) (storetest.Store, storetest.Recount) {
+		db := open(t, store.Config{Database: database(t)})
+		db.Reread(40)
+		return db, db.Recount
+	})
+}
+
 func TestAccessSQLite(t *testing.T) {
 	storetest.Access(t, func(t *testing.T) (access.Store, func(ctx context.Context, statement string) error) {
 		db := open(t, store.Config{})

@@ -15,7 +15,7 @@ import (
 // many machines share them.
 func (d *DB) used(ctx context.Context, use func(id int64, hosts int, body []byte) error) (err error) {
 	rows, err := d.read.QueryContext(ctx, `SELECT v.id, u.hosts, v.body FROM verdicts v
-		JOIN (SELECT verdicts_id, COUNT(*) AS hosts FROM host WHERE NOT retired GROUP BY verdicts_id) u ON u.verdicts_id = v.id`)
+		JOIN (SELECT verdicts_id, COUNT(*) AS hosts FROM host WHERE retired = FALSE GROUP BY verdicts_id) u ON u.verdicts_id = v.id`)
 	if err != nil {
 		return err
 	}
@@ -53,42 +53,24 @@ func (d *DB) verdictsWith(ctx context.Context, cve string, verdicts []assess.Ver
 
 // CVEs counts the machines by vulnerability.
 func (d *DB) CVEs(ctx context.Context) ([]fleet.CVECount, error) {
-	list, err := d.cves.of(ctx, d, struct{}{}, d.countCVEs)
+	list, err := d.cves.of(ctx, d, struct{}{}, d.rankCVEs)
 	return slices.Clone(list), err
 }
 
-func (d *DB) countCVEs(ctx context.Context, _ struct{}) (list []fleet.CVECount, err error) {
-	by := map[uint64]*fleet.CVECount{}
-	err = d.used(ctx, func(_ int64, hosts int, body []byte) error {
-		return fleet.EachVerdict(body, func(number uint64, v assess.Verdict, exploited bool) bool {
-			if v == assess.NotAffected || v == assess.Fixed {
-				return true
-			}
-			c := by[number]
-			if c == nil {
-				c = &fleet.CVECount{CVE: fleet.CVEID(number)}
-				by[number] = c
-			}
-			switch v {
-			case assess.Affected:
-				c.Affected += hosts
-			case assess.Unfixable:
-				c.Unfixable += hosts
-			case assess.Unknown:
-				c.Unknown += hosts
-			case assess.NotAffected, assess.Fixed:
-			}
-			c.Exploited = c.Exploited || exploited
-			return true
-		})
-	})
-	for _, c := range by {
-		list = append(list, *c)
-	}
+// rankCVEs counts, and puts those first that most machines have.
+func (d *DB) rankCVEs(ctx context.Context, _ struct{}) ([]fleet.CVECount, error) {
+	list, err := d.tally.cves(ctx, d)
 	slices.SortFunc(list, func(a, b fleet.CVECount) int {
 		return cmp.Or(cmp.Compare(b.Affected+b.Unfixable, a.Affected+a.Unfixable), cmp.Compare(b.Unknown, a.Unknown), cmp.Compare(b.CVE, a.CVE))
 	})
 	return list, err
+}
+
+// countCVEs counts anew, in no order.
+func (d *DB) countCVEs(ctx context.Context) (list []fleet.CVECount, err error) {
+	t := tally{sums: map[uint64]cveSum{}}
+	err = d.used(ctx, func(_ int64, hosts int, body []byte) error { return t.sum(body, hosts) })
+	return t.cveCounts(), err
 }
 
 // KBs counts the machines by missing update.
@@ -98,7 +80,8 @@ func (d *DB) KBs(ctx context.Context) ([]fleet.KBCount, error) {
 }
 
 func (d *DB) countKBs(ctx context.Context, _ struct{}) (list []fleet.KBCount, err error) {
-	err = d.read.NewRaw(`SELECT m.kb AS kb, COUNT(*) AS hosts FROM verdicts_missing m JOIN host h ON h.verdicts_id = m.verdicts_id
-		WHERE NOT h.retired GROUP BY m.kb ORDER BY 2 DESC, 1 DESC`).Scan(ctx, &list)
+	err = d.read.NewRaw(`SELECT m.kb AS kb, CAST(SUM(u.hosts) AS BIGINT) AS hosts FROM verdicts_missing m
+		JOIN (SELECT verdicts_id, COUNT(*) AS hosts FROM host WHERE retired = FALSE GROUP BY verdicts_id) u ON u.verdicts_id = m.verdicts_id
+		GROUP BY m.kb ORDER BY 2 DESC, 1 DESC`).Scan(ctx, &list)
 	return list, err
 }

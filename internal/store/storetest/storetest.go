@@ -262,6 +262,8 @@ func hosts(t *testing.T, s Store) {
 		{"cve_unknown", fleet.HostQuery{CVE: "CVE-2019-0708", Verdicts: []assess.Verdict{assess.Unknown}, Sort: fleet.SortName}, []string{"alpha", "gamma%2"}},
 		{"cve_of_nobody", fleet.HostQuery{CVE: "CVE-1999-9999"}, nil},
 		{"no_cve", fleet.HostQuery{CVE: "%"}, nil},
+		{"build", fleet.HostQuery{Build: 6003, Sort: fleet.SortName}, []string{"alpha", "Beta_1", "gamma%2"}},
+		{"build_of_nobody", fleet.HostQuery{Build: 600}, nil},
 		{"missing", fleet.HostQuery{Missing: 4012598, Sort: fleet.SortName}, []string{"alpha", "gamma%2"}},
 		{"ids", fleet.HostQuery{IDs: []int64{ids["alpha"]}}, []string{"alpha"}},
 		{"retired", fleet.HostQuery{Retired: true}, nil},
@@ -322,6 +324,9 @@ func hosts(t *testing.T, s Store) {
 	page, err := s.Hosts(ctx, fleet.HostQuery{Retired: true})
 	must(t, err)
 	want(t, "retired", []string{"alpha"}, names(page))
+	page, err = s.Hosts(ctx, fleet.HostQuery{Retired: true, Build: 6003})
+	must(t, err)
+	want(t, "retired, by build", []string{"alpha"}, names(page))
 	o, err = s.Overview(ctx, now)
 	must(t, err)
 	want(t, "counted", 2, o.Hosts)
