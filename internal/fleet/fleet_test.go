@@ -611,3 +611,45 @@ func TestWatch(t *testing.T) {
 		t.Errorf("the reason is %q (%v)", reason, err)
 	}
 }
+
+// TestOddNames: a machine that a reader gives a name which no database keeps as it is, or a very
+// long one, is the same machine the next time.
+func TestOddNames(t *testing.T) {
+	for _, tt := range []struct{ name, said, want string }{
+		{"nul", "A\x00B", "A\uFFFDB"},
+		{"no_utf8", "A\xffB\xe2\x82", "A\uFFFDB\uFFFD\uFFFD"},
+		{"long", strings.Repeat("x9", 3000), strings.Repeat("x9", 127) + "x"},
+		{"wide", strings.Repeat("ö", 300), strings.Repeat("ö", 255)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			for i := range r.Readers {
+				one := &r.Readers[i]
+				if read := one.Read; one.Name == "systeminfo" {
+					one.Read = func(ctx context.Context, in evidence.Input, h *host.Host) ([]evidence.Input, error) {
+						nested, err := read(ctx, in, h)
+						h.Name, h.MachineID, h.ProductID = host.Fact[string]{}, host.Fact[string]{}, host.Fact[string]{}
+						for _, f := range []*host.Fact[string]{&h.Name, &h.MachineID, &h.ProductID} {
+							f.Say(tt.said, in.Rank, host.Source{Reader: one.Name, Input: in.Name})
+						}
+						return nested, err
+					}
+				}
+			}
+			s, err := fleet.New(t.Context(), r.Config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Server = s
+			for n, owner := range []string{"first", "second"} { // another file each time
+				if u := r.upload("s.txt", with(t, "Registered Owner:          IT", "Registered Owner:          "+owner)); u.State != fleet.UploadDone {
+					t.Fatalf("upload %d: %+v", n, u)
+				}
+			}
+			list := r.hosts()
+			if len(list) != 1 || list[0].Name != tt.want || list[0].ProductID != tt.want || list[0].Version != 2 || list[0].Conflicts != 0 {
+				t.Errorf("%d machines, the first %+v", len(list), list[0])
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
@@ -245,6 +246,24 @@ func (s *Standing) Worst() int64 {
 		v = v<<f.bits | int64(min(f.n, 1<<f.bits-1))
 	}
 	return v
+}
+
+// maxCalled bounds, in characters, what a machine is called: a name in the DNS has 253.
+const maxCalled = 255
+
+// called gives what evidence calls a machine as it is stored, so that the same evidence finds it
+// again: with U+FFFD for what no database keeps, and no longer than an index takes.
+func called(s string) string {
+	n := 0
+	return strings.Map(func(r rune) rune { // it gives U+FFFD for what is no UTF-8
+		if n++; n > maxCalled {
+			return -1
+		}
+		if r == 0 {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
 }
 
 // Key is what names are compared by: lower case, without the domain.

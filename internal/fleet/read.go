@@ -236,7 +236,7 @@ func (s *Server) partOf(h *host.Host, u *Upload, n int) Part {
 	p := Part{Sighting: Sighting{
 		Upload: u.ID, Part: n, Seen: u.Received, Base: h.Build.Known(), Gaps: len(h.Gaps),
 		Identity: Identity{
-			Name: h.Name.Or(""), Domain: h.Domain.Or(""), ProductID: h.ProductID.Or(""), MachineID: strings.ToLower(h.MachineID.Or("")),
+			Name: called(h.Name.Or("")), Domain: called(h.Domain.Or("")), ProductID: called(h.ProductID.Or("")), MachineID: called(strings.ToLower(h.MachineID.Or(""))),
 		},
 	}}
 	var taken time.Time
@@ -472,7 +472,7 @@ func identify(id *Identity, h *host.Host, fresh Identity) {
 	} {
 		switch {
 		case f.now != "":
-			*f.to = f.now
+			*f.to = called(f.now)
 		case *f.to == "":
 			*f.to = f.otherwise
 		}

@@ -100,6 +100,9 @@ func (w worker) Work(ctx context.Context, j *river.Job[job]) error {
 	last := j.Attempt >= cmp.Or(w.work.Attempts, river.MaxAttemptsDefault)
 	w.log.WarnContext(ctx, "a job failed", slog.String("kind", w.work.Kind), slog.Int64("job", j.ID), slog.Int("attempt", j.Attempt),
 		slog.Bool("last", last), slog.Any("error", err))
+	if text := err.Error(); storable(text) != text {
+		err = errors.New(storable(text)) // River keeps it as JSON, in which PostgreSQL takes no NUL
+	}
 	if last {
 		return river.JobCancel(err)
 	}

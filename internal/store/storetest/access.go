@@ -22,6 +22,7 @@ func Access(t *testing.T, open func(t *testing.T) (s access.Store, exec func(ctx
 		{"sessions", sessions},
 		{"setup", setup},
 		{"guard", guard},
+		{"hostile", hostileAccess},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, _ := open(t)

@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		{"record", record},
 		{"history", history},
 		{"jobs", jobs},
+		{"hostile", hostile},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}
@@ -562,7 +563,7 @@ func jobs(t *testing.T, s Store) {
 			if p.N == 2 {
 				select {
 				case <-tries:
-					return errors.New("not this time")
+					return errors.New("not this \x00 time \xff")
 				default:
 				}
 			}
