@@ -230,6 +230,7 @@ type Change struct {
 type ChangeQuery struct {
 	Host      int64     // 0 is of all machines
 	Since     time.Time // zero is from the beginning
+	Until     time.Time // before it; zero is until now
 	Exploited bool      // only those with something newly exploited
 	After     int64     // those with a lower id; 0 is from the newest on
 	Limit     int       // at most MaxPage, which 0 is too

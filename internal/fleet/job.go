@@ -33,6 +33,51 @@ type Queue interface {
 	Enqueue(ctx context.Context, jobs ...Job) error
 }
 
+// Jobs is how jobs stand.
+type Jobs struct {
+	Counts []JobCount  // by kind and state
+	Failed []FailedJob // those whose last attempt failed, the newest first, at most MaxFailed
+}
+
+// MaxFailed is the most failed jobs that Jobs lists.
+const MaxFailed = 50
+
+// JobState is how far a job is.
+type JobState string
+
+// The states. What is done is forgotten after a day, what was given up after a week.
+const (
+	JobWaiting JobState = "waiting" // for its turn
+	JobLater   JobState = "later"   // for a time, or for its next attempt
+	JobRunning JobState = "running"
+	JobDone    JobState = "done"
+	JobGivenUp JobState = "given up"
+)
+
+// JobStates lists the states in the order in which jobs go through them.
+func JobStates() []JobState {
+	return []JobState{JobWaiting, JobLater, JobRunning, JobDone, JobGivenUp}
+}
+
+// JobCount is how many jobs of one kind are in one state.
+type JobCount struct {
+	Kind  string
+	State JobState
+	Jobs  int
+	Last  time.Time // when one of them was tried last; zero for never
+}
+
+// FailedJob is a job whose last attempt failed.
+type FailedJob struct {
+	ID      int64
+	Kind    string
+	State   JobState
+	Attempt int
+	At      time.Time // of the attempt
+	Next    time.Time // of the next one; zero where it was given up
+	Error   string
+}
+
 // Task is a job that is being done.
 type Task struct {
 	Args    json.RawMessage

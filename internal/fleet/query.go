@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"time"
 
 	"github.com/oldguard/oldguard/internal/assess"
@@ -48,6 +49,7 @@ type HostQuery struct {
 	Conflict    bool      // with an open conflict
 	SeenBefore  time.Time // not seen since
 	MinBehind   int       // months behind at least
+	Behind      []Behind  // or one of these
 	CVE         string    // open, or not known: see Verdicts
 	Verdicts    []assess.Verdict
 	Missing     winver.KB // this update is missing
@@ -58,6 +60,40 @@ type HostQuery struct {
 	Reverse bool
 	After   string // HostPage.Next of the page before; empty is the first page
 	Limit   int    // at most MaxPage, which 0 is too
+}
+
+// Behind is how far behind a machine is, in the classes that Overview counts.
+type Behind string
+
+// The classes.
+const (
+	BehindNone    Behind = "0"
+	BehindLittle  Behind = "1-3" // months
+	BehindSome    Behind = "4-12"
+	BehindFar     Behind = "13+"
+	BehindUnknown Behind = "unknown"
+)
+
+// Behinds lists the classes, the best first.
+func Behinds() []Behind {
+	return []Behind{BehindNone, BehindLittle, BehindSome, BehindFar, BehindUnknown}
+}
+
+// Months are the first and the last number of months of a class; those of BehindUnknown are
+// below 0.
+func (b Behind) Months() (first, last int) {
+	switch b {
+	case BehindNone:
+		return 0, 0
+	case BehindLittle:
+		return 1, 3
+	case BehindSome:
+		return 4, 12
+	case BehindFar:
+		return 13, math.MaxInt32
+	case BehindUnknown:
+	}
+	return math.MinInt32, -1
 }
 
 // HostPage is a page of machines.
@@ -82,7 +118,7 @@ type Overview struct {
 	BySite, ByOwner                        []Count
 	ByCriticality                          map[Criticality]int
 	ByBuild                                []Count // of Server 2008 SP2 and Vista SP2, which have two: "6002", "6003"
-	ByBehind                               []Count // "0", "1-3", "4-12", "13+", "unknown"
+	ByBehind                               []Count // as Behinds lists them
 	Exploited, Ransomware, Restart, Unseen int     // machines
 	Conflicts                              int
 	Uploads                                int // not read yet

@@ -69,6 +69,8 @@ type History interface {
 	Catalogs(ctx context.Context) ([]CatalogInfo, error) // the newest first
 	Runs(ctx context.Context, limit int) ([]Run, error)  // the newest first
 	Run(ctx context.Context, id int64) (Run, error)
+	// Jobs tells what is waiting, being done, done lately, and what went wrong.
+	Jobs(ctx context.Context) (Jobs, error)
 }
 
 // Part is one sighting with what it says, encoded: see host.Encode. Body is nil for one

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -290,6 +291,21 @@ func (d date) MarshalJSON() ([]byte, error) {
 		return []byte("null"), nil
 	}
 	return []byte(`"` + catalog.Date(d).String() + `"`), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (d *date) UnmarshalJSON(b []byte) error {
+	*d = 0
+	if string(b) == "null" {
+		return nil
+	}
+	var word string
+	if err := json.Unmarshal(b, &word); err != nil {
+		return err
+	}
+	on, err := catalog.ParseDate(word)
+	*d = date(on)
+	return err
 }
 
 // localTime is a time in the machine's own zone, which the evidence does not name.

@@ -80,6 +80,9 @@ func (d *DB) Changes(ctx context.Context, q fleet.ChangeQuery) (list []fleet.Cha
 	if !q.Since.IsZero() {
 		s.Where("at >= ?", stamp(q.Since))
 	}
+	if !q.Until.IsZero() {
+		s.Where("at < ?", stamp(q.Until))
+	}
 	if q.Exploited {
 		s.Where("exploited > 0")
 	}

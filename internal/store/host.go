@@ -331,6 +331,15 @@ func (d *DB) hostsWhere(ctx context.Context, q *fleet.HostQuery) (func(*bun.Sele
 	if q.MinBehind > 0 {
 		add("h.behind >= ?", q.MinBehind)
 	}
+	if len(q.Behind) > 0 {
+		var ranges []string
+		var months []any
+		for _, b := range q.Behind {
+			first, last := b.Months()
+			ranges, months = append(ranges, "h.behind BETWEEN ? AND ?"), append(months, first, last)
+		}
+		add("("+strings.Join(ranges, " OR ")+")", months...)
+	}
 	if q.Missing != 0 {
 		add("h.verdicts_id IN (SELECT verdicts_id FROM verdicts_missing WHERE kb = ?)", int64(q.Missing))
 	}

@@ -175,6 +175,84 @@ func work[T any](ctx context.Context, q *queue[T], d *DB, works []fleet.Work) (f
 	return func() error { return client.Stop(context.Background()) }, nil
 }
 
+// jobStates are River's states as the fleet knows them.
+var jobStates = map[rivertype.JobState]fleet.JobState{
+	rivertype.JobStateAvailable: fleet.JobWaiting, rivertype.JobStatePending: fleet.JobWaiting,
+	rivertype.JobStateScheduled: fleet.JobLater, rivertype.JobStateRetryable: fleet.JobLater,
+	rivertype.JobStateRunning: fleet.JobRunning, rivertype.JobStateCompleted: fleet.JobDone,
+	rivertype.JobStateCancelled: fleet.JobGivenUp, rivertype.JobStateDiscarded: fleet.JobGivenUp,
+}
+
+// Jobs tells how jobs stand.
+func (d *DB) Jobs(ctx context.Context) (out fleet.Jobs, err error) {
+	params := river.NewJobListParams().First(fleet.MaxFailed).
+		States(rivertype.JobStateRetryable, rivertype.JobStateCancelled, rivertype.JobStateDiscarded).OrderBy(river.JobListOrderByID, river.SortOrderDesc)
+	var failed *river.JobListResult
+	if d.pool == nil {
+		failed, err = d.lite.client.JobList(ctx, params)
+	} else {
+		failed, err = d.post.client.JobList(ctx, params)
+	}
+	if err != nil {
+		return out, fmt.Errorf("list the jobs: %w", err)
+	}
+	for _, j := range failed.Jobs {
+		f := fleet.FailedJob{ID: j.ID, Kind: j.Kind, State: jobStates[j.State], Attempt: j.Attempt, At: value(j.AttemptedAt)}
+		if f.State == fleet.JobLater {
+			f.Next = j.ScheduledAt.UTC()
+		}
+		if n := len(j.Errors); n > 0 {
+			f.Error = j.Errors[n-1].Error
+		}
+		out.Failed = append(out.Failed, f)
+	}
+	out.Counts, err = d.countJobs(ctx)
+	return out, err
+}
+
+func value(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// countJobs counts the jobs by kind and state.
+func (d *DB) countJobs(ctx context.Context) (list []fleet.JobCount, err error) {
+	last := "CAST(EXTRACT(EPOCH FROM MAX(attempted_at)) AS BIGINT)"
+	if d.pool == nil {
+		last = "CAST(strftime('%s', MAX(attempted_at)) AS INTEGER)"
+	}
+	var rows []struct {
+		Kind  string
+		State rivertype.JobState
+		Jobs  int
+		Last  *int64
+	}
+	if err = d.read.NewRaw("SELECT kind, state, COUNT(*) AS jobs, "+last+" AS last FROM river_job GROUP BY kind, state ORDER BY kind, state").Scan(ctx, &rows); err != nil {
+		return nil, fmt.Errorf("count the jobs: %w", err)
+	}
+	at := map[string]int{}
+	for _, r := range rows {
+		c := fleet.JobCount{Kind: r.Kind, State: jobStates[r.State], Jobs: r.Jobs}
+		if r.Last != nil {
+			c.Last = time.Unix(*r.Last, 0).UTC()
+		}
+		key := c.Kind + " " + string(c.State)
+		i, known := at[key]
+		if !known {
+			at[key] = len(list)
+			list = append(list, c)
+			continue
+		}
+		list[i].Jobs += c.Jobs
+		if c.Last.After(list[i].Last) {
+			list[i].Last = c.Last
+		}
+	}
+	return list, nil
+}
+
 // within is a transaction that was begun, and will end, elsewhere on a connection: what
 // River takes, where database/sql has the transaction.
 type within struct{ conn *pgx.Conn }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +259,9 @@ func hosts(t *testing.T, s Store) {
 		{"restart", fleet.HostQuery{Restart: true}, []string{"Beta_1"}},
 		{"seen_before", fleet.HostQuery{SeenBefore: now.AddDate(0, 0, -1)}, []string{"gamma%2"}},
 		{"behind", fleet.HostQuery{MinBehind: 9, Sort: fleet.SortName}, []string{"Beta_1", "gamma%2"}},
+		{"behind_class", fleet.HostQuery{Behind: []fleet.Behind{fleet.BehindSome}}, []string{"Beta_1"}},
+		{"behind_classes", fleet.HostQuery{Behind: []fleet.Behind{fleet.BehindFar, fleet.BehindUnknown}, Sort: fleet.SortName}, []string{"alpha", "gamma%2"}},
+		{"behind_none", fleet.HostQuery{Behind: []fleet.Behind{fleet.BehindNone, fleet.BehindLittle}}, nil},
 		{"cve", fleet.HostQuery{CVE: "cve-2017-0144", Sort: fleet.SortName}, []string{"alpha", "gamma%2"}},
 		{"cve_unfixable", fleet.HostQuery{CVE: "CVE-2020-0601"}, []string{"Beta_1"}},
 		{"cve_unknown", fleet.HostQuery{CVE: "CVE-2019-0708", Verdicts: []assess.Verdict{assess.Unknown}, Sort: fleet.SortName}, []string{"alpha", "gamma%2"}},
@@ -482,7 +486,7 @@ func history(t *testing.T, s Store) {
 		want int
 	}{
 		"of_a_machine": {fleet.ChangeQuery{Host: ids["alpha"]}, 1}, "exploited": {fleet.ChangeQuery{Exploited: true}, 1},
-		"since": {fleet.ChangeQuery{Since: now.Add(time.Second)}, 0}, "behind": {fleet.ChangeQuery{After: list[0].ID}, 1},
+		"since": {fleet.ChangeQuery{Since: now.Add(time.Second)}, 0}, "until": {fleet.ChangeQuery{Until: now}, 0}, "between": {fleet.ChangeQuery{Since: now, Until: now.Add(time.Second)}, 2}, "behind": {fleet.ChangeQuery{After: list[0].ID}, 1},
 	} {
 		got, failed := s.Changes(ctx, c.q)
 		must(t, failed)
@@ -549,6 +553,10 @@ type ping struct {
 
 func (ping) Kind() string { return "ping" }
 
+type hopeless struct{}
+
+func (hopeless) Kind() string { return "hopeless" }
+
 func jobs(t *testing.T, s Store) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -574,6 +582,10 @@ func jobs(t *testing.T, s Store) {
 			got <- r
 			return nil
 		}),
+		{Kind: hopeless{}.Kind(), Attempts: 1, Do: func(context.Context, fleet.Task) error {
+			got <- "hopeless"
+			return errors.New("never")
+		}},
 		{Kind: "beat", Every: time.Hour, Do: func(context.Context, fleet.Task) error { got <- "beat"; return nil }},
 	}
 	stop, err := s.Work(ctx, works)
@@ -593,6 +605,27 @@ func jobs(t *testing.T, s Store) {
 	receive(4)
 	must(t, s.Enqueue(ctx, ping{3}))
 	receive(1)
+	must(t, s.Enqueue(ctx, hopeless{}))
+	receive(1)
+	for {
+		state, err := s.Jobs(ctx)
+		must(t, err)
+		done := 0
+		for _, c := range state.Counts {
+			if c.State == fleet.JobDone && !c.Last.IsZero() {
+				done += c.Jobs
+			}
+		}
+		if done >= 5 && len(state.Failed) == 1 {
+			f := state.Failed[0]
+			want(t, "the job that fails", []any{"hopeless", fleet.JobGivenUp, 1, true, true}, []any{f.Kind, f.State, f.Attempt, strings.Contains(f.Error, "never"), f.Next.IsZero() && !f.At.IsZero()})
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("jobs: %+v", state)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	must(t, stop())
-	want(t, "jobs done", map[any]int{ping{1}: 1, ping{2}: 1, ping{3}: 1, fleet.ReadUpload{Upload: u.ID}: 1, "beat": 1}, seen)
+	want(t, "jobs done", map[any]int{ping{1}: 1, ping{2}: 1, ping{3}: 1, fleet.ReadUpload{Upload: u.ID}: 1, "beat": 1, "hopeless": 1}, seen)
 }
