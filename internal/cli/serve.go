@@ -248,7 +248,8 @@ func (x *server) serve(parent context.Context) (err error) {
 	if site.Authority, err = x.authority(ctx); err != nil {
 		return err
 	}
-	stop, err := db.Work(context.WithoutCancel(ctx), slices.Concat(fl.Works(), site.Alerts.Works(), []fleet.Work{sweep(guard)}))
+	site.Works = slices.Concat(fl.Works(), site.Alerts.Works(), []fleet.Work{sweep(guard)})
+	stop, err := db.Work(context.WithoutCancel(ctx), site.Works)
 	if err != nil {
 		return err
 	}

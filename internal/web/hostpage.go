@@ -1,9 +1,12 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/oldguard/oldguard/internal/assess"
@@ -20,8 +23,10 @@ type hostData struct {
 	fleet.Host
 	Doc       *report.Document
 	Identity  []fact
-	Open      []report.Finding // affected and unfixable, the worst first
-	Unknown   int
+	Show      string           // which findings are listed: one of findingLists
+	Listed    []report.Finding // the worst first
+	Counts    map[string]int   // of findingLists
+	Reasons   []reasonCount    // why findings are not known, the most frequent first
 	Missing   []report.Missing
 	Changes   []fleet.Change
 	Sightings []fleet.Sighting
@@ -67,8 +72,9 @@ func (s *Server) hostPage(w http.ResponseWriter, r *http.Request) {
 	today := catalog.DateOf(s.Now())
 	d := hostData{
 		Host: h, Doc: report.New(a, report.Open), Today: today, May: visitOf(ctx).who.May(access.Decide), Formats: report.Formats(),
-		All: on(r.URL.Query(), "all"), Accepted: map[string]fleet.Risk{},
+		All: on(r.URL.Query(), "all"), Accepted: map[string]fleet.Risk{}, Counts: map[string]int{},
 	}
+	d.Show = listOf(r.URL.Query().Get("show"))
 	var errs [5]error
 	d.Changes, errs[0] = s.Store.Changes(ctx, fleet.ChangeQuery{Host: id, Limit: 20})
 	d.Sightings, errs[1] = s.Store.HostSightings(ctx, id)
@@ -96,20 +102,32 @@ func (s *Server) hostPage(w http.ResponseWriter, r *http.Request) {
 
 // sort takes out of the document what the page shows first.
 func (d *hostData) sort(a *assess.Assessment) {
-	for _, f := range d.Doc.Findings {
-		if f.Verdict == assess.Affected || f.Verdict == assess.Unfixable {
-			d.Open = append(d.Open, f)
-		} else {
-			d.Unknown++
+	reasons := map[string]int{}
+	for i := range d.Doc.Findings {
+		f := &d.Doc.Findings[i]
+		for _, l := range findingLists {
+			if l.holds(f) {
+				d.Counts[l.show]++
+				if l.show == d.Show {
+					d.Listed = append(d.Listed, *f)
+				}
+			}
+		}
+		if f.Verdict == assess.Unknown && len(f.Because) > 0 {
+			reasons[general(f.Because[0].Text)]++
 		}
 	}
+	for text, n := range reasons {
+		d.Reasons = append(d.Reasons, reasonCount{text, n})
+	}
+	slices.SortFunc(d.Reasons, func(a, b reasonCount) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.text, b.text)) })
 	d.Missing = d.Doc.Updates.Missing
 	h := a.Host
 	d.Identity = []fact{
 		factOf("Release", releaseName(d), d.Doc.Host.Release.Disputed, d.Doc.Host.Release.Sources),
 		factOf("Product", d.Doc.Host.Product.Value, d.Doc.Host.Product.Disputed, d.Doc.Host.Product.Sources),
-		{Name: "Build", Value: a.Build.String(), Disputed: h.Build.Disputed(), Sources: who(h.Build.Claims())},
-		{Name: "Architecture", Value: a.Host.Arch.Or(0).String(), Disputed: h.Arch.Disputed(), Sources: who(h.Arch.Claims())},
+		{Name: "Build", Value: a.Build.String(), Disputed: h.Build.Disputed(), Sources: who(h.Build.Claims(), h.Build.Disputed())},
+		{Name: "Architecture", Value: a.Host.Arch.Or(0).String(), Disputed: h.Arch.Disputed(), Sources: who(h.Arch.Claims(), h.Arch.Disputed())},
 		factOf("Edition", d.Doc.Host.Edition.Value, d.Doc.Host.Edition.Disputed, d.Doc.Host.Edition.Sources),
 		factOf("Installation", d.Doc.Host.Installation.Value, d.Doc.Host.Installation.Disputed, d.Doc.Host.Installation.Sources),
 		factOf("Domain or workgroup", d.Doc.Host.Domain.Value, d.Doc.Host.Domain.Disputed, d.Doc.Host.Domain.Sources),
@@ -119,6 +137,43 @@ func (d *hostData) sort(a *assess.Assessment) {
 		factOf("Machine id", d.Doc.Host.MachineID.Value, d.Doc.Host.MachineID.Disputed, d.Doc.Host.MachineID.Sources),
 	}
 }
+
+// findingLists are the lists of findings that the page offers, the first unless asked.
+var findingLists = []struct {
+	show, name string
+	holds      func(f *report.Finding) bool
+}{
+	{"open", "open", isOpen},
+	{"exploited", "exploited", func(f *report.Finding) bool { return isOpen(f) && f.KEV != nil && *f.KEV }},
+	{"unfixable", "without any fix", func(f *report.Finding) bool { return f.Verdict == assess.Unfixable }},
+	{"unknown", "not known", func(f *report.Finding) bool { return f.Verdict == assess.Unknown }},
+}
+
+func isOpen(f *report.Finding) bool {
+	return f.Verdict == assess.Affected || f.Verdict == assess.Unfixable
+}
+
+// listOf is the list of findings that somebody asks for.
+func listOf(word string) string {
+	for _, l := range findingLists {
+		if l.show == word {
+			return word
+		}
+	}
+	return findingLists[0].show
+}
+
+// reasonCount is why so many findings are not known.
+type reasonCount struct {
+	text string
+	n    int
+}
+
+// anUpdate is how a reason begins that is about one update.
+var anUpdate = regexp.MustCompile(`^KB\d+ \(\d{4}-\d\d-\d\d\)`)
+
+// general is a reason without the update that it names, so that those alike count together.
+func general(reason string) string { return anUpdate.ReplaceAllString(reason, "an update that") }
 
 // releaseName is what people call the release, or its id where the catalogue has no name.
 func releaseName(d *hostData) *string {
@@ -131,21 +186,25 @@ func releaseName(d *hostData) *string {
 func factOf(name string, v *string, disputed bool, claims []report.Claim[string]) fact {
 	f := fact{Name: name, Value: or(v), Disputed: disputed}
 	for _, c := range claims {
-		f.Sources = append(f.Sources, sourceWords(c.Value, c.Source))
+		f.Sources = append(f.Sources, sourceWords(c.Value, c.Source, disputed))
 	}
 	return f
 }
 
-func who[T comparable](claims []host.Claim[T]) (out []string) {
+func who[T comparable](claims []host.Claim[T], disputed bool) (out []string) {
 	for _, c := range claims {
-		out = append(out, sourceWords(fmt.Sprint(c.Value), report.Source{Reader: c.From.Reader, Input: c.From.Input, At: c.From.At}))
+		out = append(out, sourceWords(fmt.Sprint(c.Value), report.Source{Reader: c.From.Reader, Input: c.From.Input, At: c.From.At}, disputed))
 	}
 	return out
 }
 
-func sourceWords(value string, s report.Source) string {
-	words := []string{s.Input, s.At, "(" + s.Reader + ")"}
-	return value + ": " + strings.Join(strings.Fields(strings.Join(words, " ")), " ")
+// sourceWords says where a value comes from, with the value where sources disagree.
+func sourceWords(value string, s report.Source, disputed bool) string {
+	words := strings.Join(strings.Fields(s.Input+" "+s.At+" ("+s.Reader+")"), " ")
+	if disputed {
+		return value + ": " + words
+	}
+	return words
 }
 
 // reasonsOf gives the sentences of reasons, each with where it rests on.

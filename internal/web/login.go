@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 
 	"github.com/a-h/templ"
 
@@ -25,6 +26,7 @@ func (s *Server) loginRoutes() []Route {
 		{"POST", "/login", Open, false, "log in with name and password", s.login},
 		{"GET", "/login/oidc", Open, false, "log in at the other authority", s.oidcBegin},
 		{"GET", "/login/oidc/back", Open, false, "the way back from the other authority", s.oidcBack},
+		{"POST", "/theme", Open, false, "light or dark pages, for this browser", s.theme},
 		{"POST", "/logout", Open, false, "end the session", s.logout},
 		{"GET", "/setup", Open, false, "the form for the first administrator, from the link of the first start", s.setupPage},
 		{"POST", "/setup", Open, false, "make the first administrator", s.setup},
@@ -63,6 +65,26 @@ func (s *Server) form(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	return true
+}
+
+// theme remembers whether somebody wants the pages light or dark, and goes back to where he
+// was.
+func (s *Server) theme(w http.ResponseWriter, r *http.Request) {
+	if !s.form(w, r) {
+		return
+	}
+	word := r.PostFormValue("theme")
+	if word != "dark" && word != "light" {
+		s.problem(w, r, http.StatusUnprocessableEntity, "a theme is dark or light")
+		return
+	}
+	// #nosec G124 -- it is no secret, and the script of the page sets it too
+	http.SetCookie(w, &http.Cookie{Name: "oldguard-theme", Value: word, Path: "/", MaxAge: 365 * 24 * 60 * 60, SameSite: http.SameSiteLaxMode, Secure: s.Secure})
+	back, err := url.Parse(r.Referer())
+	if err != nil || back.Host != r.Host {
+		back = &url.URL{Path: "/"}
+	}
+	redirect(w, r, back.RequestURI())
 }
 
 func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {

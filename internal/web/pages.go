@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/a-h/templ"
+
+	"github.com/oldguard/oldguard/internal/assess"
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/explain"
 	"github.com/oldguard/oldguard/internal/fleet"
@@ -35,12 +39,15 @@ func (s *Server) pageRoutes() []Route {
 		{"POST", "/hosts/{id}/risks", access.Decide, false, "accept a risk of a machine", s.hostRisk},
 		{"POST", "/risks/{id}/end", access.Decide, false, "accept a risk no longer", s.riskEnd},
 		{"POST", "/conflicts/{id}/resolve", access.Decide, false, "a conflict about who is who is settled", s.conflictResolve},
+		{"POST", "/conflicts/{id}/merge", access.Decide, false, "the two machines of a conflict are one", s.conflictMerge},
+		{"POST", "/conflicts/{id}/assign", access.Decide, false, "evidence that was given to none is of a machine", s.conflictAssign},
 		{"GET", "/hosts/{id}/report/{format}", access.See, false, "the report of a machine in one of the formats of assess", s.hostReport},
 		{"GET", "/cves", access.See, false, "open vulnerabilities by machines", s.cvesPage},
 		{"GET", "/cves/{cve}", access.See, false, "one vulnerability: what is known, and who has it", s.cvePage},
 		{"GET", "/updates", access.See, false, "missing updates by machines", s.updatesPage},
 		{"GET", "/updates/{kb}", access.See, false, "one update: what is known, and who lacks it", s.updatePage},
 		{"GET", "/changes", access.See, false, "what changed, and why", s.changesPage},
+		{"GET", "/changes/{id}", access.See, false, "one change of a machine: what came, what went", s.changePage},
 		{"GET", "/uploads", access.See, false, "evidence that came, and a form to bring more", s.uploadsPage},
 		{"POST", "/uploads", access.Send, false, "bring evidence with the browser", s.upload},
 		{"GET", "/uploads/{id}", access.See, false, "one upload", s.uploadPage},
@@ -104,13 +111,13 @@ func (s *Server) overviewPage(w http.ResponseWriter, r *http.Request) {
 	var page fleet.HostPage
 	page, errs[2] = s.Store.Hosts(ctx, fleet.HostQuery{Limit: 8})
 	d.CVEs, errs[3] = s.Store.CVEs(ctx)
-	d.Changes, errs[4] = s.Store.Changes(ctx, fleet.ChangeQuery{Limit: 8})
+	d.Changes, errs[4] = s.Store.Changes(ctx, fleet.ChangeQuery{Limit: 5})
 	if err := errors.Join(errs[:]...); err != nil {
 		s.fault(w, r, err)
 		return
 	}
 	d.Worst = page.Hosts
-	d.CVEs = exploitedFirst(d.CVEs, 8)
+	d.CVEs = exploitedFirst(d.CVEs, 12)
 	if err := s.names(r, d.Changes, d.Names); err != nil {
 		s.fault(w, r, err)
 		return
@@ -267,10 +274,15 @@ func hostQuery(v url.Values) (fleet.HostQuery, error) {
 		Missing: v.Get("missing"), Retired: on(v, "retired"), Sort: v.Get("sort"), Reverse: on(v, "reverse"), Cursor: v.Get("cursor"), Limit: hostsPageSize,
 	}
 	in.Tags = filled(in.Tags)
-	if word := v.Get("behind"); word != "" {
+	var behind []fleet.Behind
+	for _, word := range filled(v["behind"]) {
+		if b := fleet.Behind(word); slices.Contains(fleet.Behinds(), b) {
+			behind = append(behind, b)
+			continue
+		}
 		n, err := strconv.Atoi(word)
 		if err != nil || n < 0 {
-			return fleet.HostQuery{}, fmt.Errorf("%w: behind is a number of months", fleet.ErrInvalid)
+			return fleet.HostQuery{}, fmt.Errorf("%w: behind is a number of months, or 1-3, 4-12, 13+, unknown", fleet.ErrInvalid)
 		}
 		in.MinBehind = n
 	}
@@ -281,7 +293,9 @@ func hostQuery(v url.Values) (fleet.HostQuery, error) {
 		}
 		in.Build = uint32(n)
 	}
-	return in.query()
+	q, err := in.query()
+	q.Behind = behind
+	return q, err
 }
 
 // filled leaves out what is empty: a choice in a form that was left open.
@@ -306,7 +320,7 @@ var chipNames = []struct{ key, word string }{
 	{"build", "build"},
 	{"level", "state"},
 	{"support", "support"},
-	{"behind", "months behind at least"},
+	{"behind", "months behind"},
 	{"criticality", "criticality"},
 	{"tag", "tag"},
 	{"site", "site"},
@@ -336,7 +350,10 @@ func chips(v url.Values) (out []chip) {
 				}
 			}
 			name := c.word + ": " + value
-			if value == "1" && c.key != "behind" {
+			switch _, err := strconv.Atoi(value); {
+			case c.key == "behind" && err == nil && value != string(fleet.BehindNone):
+				name = c.word + ": " + value + " or more"
+			case c.key != "behind" && value == "1":
 				name = c.word
 			}
 			out = append(out, chip{name, "/hosts?" + less.Encode()})
@@ -557,22 +574,45 @@ func (s *Server) cvesPage(w http.ResponseWriter, r *http.Request) {
 		s.fault(w, r, err)
 		return
 	}
+	known, err := s.Fleet.InUse().CVEs()
+	if err != nil {
+		s.fault(w, r, err)
+		return
+	}
 	only := on(r.URL.Query(), "exploited")
 	text := strings.ToUpper(strings.TrimSpace(r.URL.Query().Get("q")))
 	list = slices.DeleteFunc(slices.Clone(list), func(c fleet.CVECount) bool {
-		return c.Affected+c.Unfixable == 0 || only && !c.Exploited || text != "" && !strings.Contains(c.CVE, text)
+		return c.Affected+c.Unfixable == 0 || only && !c.Exploited || text != "" && !strings.Contains(c.CVE, text) && !strings.Contains(strings.ToUpper(cveOf(known, c.CVE).Area), text)
 	})
-	d := cvesData{Total: len(list), Exploited: only, Text: text, List: exploitedFirst(list, listSize)}
+	d := cvesData{Total: len(list), Exploited: only, Text: r.URL.Query().Get("q")}
+	for _, c := range exploitedFirst(list, listSize) {
+		d.List = append(d.List, cveRow{c, cveOf(known, c.CVE)})
+	}
 	f := s.frame(r, "Vulnerabilities", "/cves")
 	f.Foot = s.foot()
 	s.show(w, r, http.StatusOK, cvesView(f, d))
+}
+
+// cveRow is a vulnerability with what is known of it whatever the release.
+type cveRow struct {
+	fleet.CVECount
+	Known catalog.CVE
+}
+
+// cveOf finds a vulnerability; the zero one if nothing is known of it.
+func cveOf(known []catalog.CVE, id string) catalog.CVE {
+	i, ok := slices.BinarySearchFunc(known, id, func(c catalog.CVE, id string) int { return cmp.Compare(c.ID, id) })
+	if !ok {
+		return catalog.CVE{}
+	}
+	return known[i]
 }
 
 // listSize is how many rows a list without pages has.
 const listSize = 500
 
 type cvesData struct {
-	List      []fleet.CVECount
+	List      []cveRow
 	Total     int
 	Exploited bool
 	Text      string
@@ -585,6 +625,9 @@ type knowledgeData struct {
 	Page     fleet.HostPage
 	Concern  string // what the machines have to do with it
 	ListPath string
+	// Unsure are those of which it is not known.
+	Unsure     fleet.HostPage
+	UnsurePath string
 }
 
 func (s *Server) cvePage(w http.ResponseWriter, r *http.Request) {
@@ -593,7 +636,14 @@ func (s *Server) cvePage(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, http.StatusNotFound, "that is no CVE")
 		return
 	}
-	s.knowledgePage(w, r, cve, "/cves", "have it open, or it is not known whether they do", "/hosts?cve="+cve, fleet.HostQuery{CVE: cve, Limit: hostsPageSize})
+	unsure, err := s.Store.Hosts(r.Context(), fleet.HostQuery{CVE: cve, Verdicts: []assess.Verdict{assess.Unknown}, Limit: shownChips})
+	if err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	s.knowledgePage(w, r, "/cves", fleet.HostQuery{CVE: cve, Limit: shownChips}, knowledgeData{
+		Title: cve, Concern: "have it open", ListPath: string(verdictHosts(cve, "affected", "unfixable")), Unsure: unsure, UnsurePath: string(verdictHosts(cve, "unknown")),
+	})
 }
 
 func (s *Server) updatePage(w http.ResponseWriter, r *http.Request) {
@@ -602,34 +652,94 @@ func (s *Server) updatePage(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, r, http.StatusNotFound, "that is no KB")
 		return
 	}
-	s.knowledgePage(w, r, kb.String(), "/updates", "lack it", "/hosts?missing="+kb.String(), fleet.HostQuery{Missing: kb, Limit: hostsPageSize})
+	s.knowledgePage(w, r, "/updates", fleet.HostQuery{Missing: kb, Limit: shownChips}, knowledgeData{Title: kb.String(), Concern: "lack it", ListPath: "/hosts?missing=" + kb.String()})
 }
 
-func (s *Server) knowledgePage(w http.ResponseWriter, r *http.Request, title, here, concern, list string, q fleet.HostQuery) {
-	ans, err := explain.Explain(title, s.Fleet.InUse(), s.Now())
+func (s *Server) knowledgePage(w http.ResponseWriter, r *http.Request, here string, q fleet.HostQuery, d knowledgeData) {
+	var err error
+	d.Answer, err = explain.Explain(d.Title, s.Fleet.InUse(), s.Now())
 	var question *explain.QuestionError
 	if err != nil && !errors.As(err, &question) {
 		s.fault(w, r, err)
 		return
 	}
-	page, err := s.Store.Hosts(r.Context(), q)
-	if err != nil {
+	if d.Page, err = s.Store.Hosts(r.Context(), q); err != nil {
 		s.missing(w, r, err)
 		return
 	}
-	s.show(w, r, http.StatusOK, knowledgeView(s.frame(r, title, here), knowledgeData{title, ans, page, concern, list}))
+	f := s.frame(r, d.Title, here)
+	f.Foot = s.foot()
+	s.show(w, r, http.StatusOK, knowledgeView(f, d))
+}
+
+// updatesData is what the page of missing updates shows.
+type updatesData struct {
+	List  []kbRow
+	Total int
+	Today catalog.Date
+}
+
+// kbRow is an update with what is known of it.
+type kbRow struct {
+	fleet.KBCount
+	Kind     string
+	For      []string // releases of the fleet
+	Released catalog.Date
+}
+
+// age says how many months ago it was published.
+func (k *kbRow) age(today catalog.Date) string {
+	if k.Released == 0 || k.Released > today {
+		return "?"
+	}
+	a, b := k.Released.Time(), today.Time()
+	months := 12*(b.Year()-a.Year()) + int(b.Month()) - int(a.Month())
+	if b.Day() < a.Day() {
+		months--
+	}
+	return strconv.Itoa(months)
 }
 
 // updatesPage lists missing updates.
 func (s *Server) updatesPage(w http.ResponseWriter, r *http.Request) {
-	list, err := s.Store.KBs(r.Context())
-	if err != nil {
+	list, err1 := s.Store.KBs(r.Context())
+	counts, err2 := s.Store.Overview(r.Context(), unseenSince(s.Now()))
+	if err := errors.Join(err1, err2); err != nil {
 		s.fault(w, r, err)
 		return
 	}
+	d := updatesData{Total: len(list), Today: catalog.DateOf(s.Now())}
+	for _, k := range list[:min(len(list), listSize)] {
+		d.List = append(d.List, kbRow{KBCount: k})
+	}
+	for _, release := range counts.ByRelease {
+		if err := d.describe(s.Fleet.InUse(), release.Value); err != nil {
+			s.fault(w, r, err)
+			return
+		}
+	}
 	f := s.frame(r, "Updates", "/updates")
 	f.Foot = s.foot()
-	s.show(w, r, http.StatusOK, updatesView(f, list[:min(len(list), listSize)], len(list)))
+	s.show(w, r, http.StatusOK, updatesView(f, d))
+}
+
+// describe adds what was published for a release; one that is not known has nothing.
+func (d *updatesData) describe(c *catalog.Catalog, release string) error {
+	if _, err := c.Release(release); err != nil {
+		return nil //nolint:nilerr // machines of an unknown release lack nothing that is known
+	}
+	records, err := c.Records(release)
+	if err != nil {
+		return err
+	}
+	for i := range d.List {
+		k := &d.List[i]
+		if u, ok := records.Update(k.KB); ok {
+			k.Kind, k.Released = strings.ReplaceAll(u.Stream.String(), "-", " "), u.Released
+			k.For = append(k.For, strings.TrimPrefix(records.Release.Name, "Windows "))
+		}
+	}
+	return nil
 }
 
 // changesData is what the page of changes shows.
@@ -638,15 +748,40 @@ type changesData struct {
 	Names     map[int64]string
 	Older     int64
 	Exploited bool
+	Day       catalog.Date // only those of this day; 0 is every day
+}
+
+// address gives the page of changes with other filters.
+func (d *changesData) address(day catalog.Date, exploited bool, before int64) templ.SafeURL {
+	v := url.Values{}
+	if day != 0 {
+		v.Set("day", day.String())
+	}
+	if exploited {
+		v.Set("exploited", "1")
+	}
+	if before != 0 {
+		v.Set("before", strconv.FormatInt(before, 10))
+	}
+	return templ.SafeURL(strings.TrimSuffix("/changes?"+v.Encode(), "?"))
 }
 
 func (s *Server) changesPage(w http.ResponseWriter, r *http.Request) {
 	q := fleet.ChangeQuery{Limit: hostsPageSize, Exploited: on(r.URL.Query(), "exploited")}
+	var day catalog.Date
+	if word := r.URL.Query().Get("day"); word != "" {
+		var err error
+		if day, err = catalog.ParseDate(word); err != nil {
+			s.problem(w, r, http.StatusUnprocessableEntity, "day is a day such as 2026-11-25")
+			return
+		}
+		q.Since, q.Until = day.Time(), day.Time().AddDate(0, 0, 1)
+	}
 	if before, err := strconv.ParseInt(r.URL.Query().Get("before"), 10, 64); err == nil {
 		q.After = before
 	}
 	list, err := s.Store.Changes(r.Context(), q)
-	d := changesData{List: list, Names: map[int64]string{}, Exploited: q.Exploited}
+	d := changesData{List: list, Names: map[int64]string{}, Exploited: q.Exploited, Day: day}
 	if err == nil {
 		err = s.names(r, list, d.Names)
 	}
@@ -658,6 +793,55 @@ func (s *Server) changesPage(w http.ResponseWriter, r *http.Request) {
 		d.Older = list[len(list)-1].ID
 	}
 	s.show(w, r, http.StatusOK, changesView(s.frame(r, "Changes", "/changes"), d))
+}
+
+// changeData is what the page of one change shows.
+type changeData struct {
+	fleet.Change
+	Doc  *report.Change // nil where nothing was compared
+	Name string
+	All  bool // shows every vulnerability
+}
+
+// newly are the vulnerabilities that came to be exploited, and others those that came to be
+// open and are not.
+func (d *changeData) newly() (newly, others []report.Changed) {
+	for _, list := range [][]report.Changed{d.Doc.New, d.Doc.Marked} {
+		for _, c := range list {
+			if c.NewlyExploited {
+				newly = append(newly, c)
+			} else {
+				others = append(others, c)
+			}
+		}
+	}
+	return newly, others
+}
+
+func (s *Server) changePage(w http.ResponseWriter, r *http.Request) {
+	id, ok := s.id(w, r)
+	if !ok {
+		return
+	}
+	c, err := s.Store.Change(r.Context(), id)
+	if err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	h, err := s.Store.Host(r.Context(), c.Host)
+	if err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	d := changeData{Change: c, Name: nameOf(h.Identity), All: on(r.URL.Query(), "all")}
+	if c.Document != nil {
+		d.Doc = new(report.Change)
+		if err := json.Unmarshal(c.Document, d.Doc); err != nil {
+			s.fault(w, r, fmt.Errorf("change %d: %w", id, err))
+			return
+		}
+	}
+	s.show(w, r, http.StatusOK, changeView(s.frame(r, "Change of "+d.Name, "/changes"), d))
 }
 
 // uploadsData is what the page of evidence shows.
@@ -766,6 +950,7 @@ func (s *Server) brokeOff(w http.ResponseWriter, r *http.Request, err error) {
 type uploadData struct {
 	fleet.Upload
 	Seen []fleet.Sighting
+	May  bool // have it read again
 }
 
 func (s *Server) uploadPage(w http.ResponseWriter, r *http.Request) {
@@ -783,7 +968,7 @@ func (s *Server) uploadPage(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r, err)
 		return
 	}
-	s.show(w, r, http.StatusOK, uploadView(s.frame(r, u.Name, "/uploads"), uploadData{u, seen}))
+	s.show(w, r, http.StatusOK, uploadView(s.frame(r, u.Name, "/uploads"), uploadData{u, seen, visitOf(r.Context()).who.May(access.Send)}))
 }
 
 // uploadFile gives an upload as it came: never as something a browser would run.
@@ -818,6 +1003,87 @@ func (s *Server) conflictResolve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	redirect(w, r, localPath(r.FormValue("back")))
+}
+
+// conflict finds an open conflict; it answers and gives false where there is none.
+func (s *Server) conflict(w http.ResponseWriter, r *http.Request) (fleet.Conflict, bool) {
+	id, ok := s.id(w, r)
+	if !ok || !s.form(w, r) {
+		return fleet.Conflict{}, false
+	}
+	list, err := s.Store.Conflicts(r.Context(), 0)
+	i := slices.IndexFunc(list, func(c fleet.Conflict) bool { return c.ID == id })
+	if err == nil && i < 0 {
+		err = fleet.ErrNotFound
+	}
+	if err != nil {
+		s.missing(w, r, err)
+		return fleet.Conflict{}, false
+	}
+	return list[i], true
+}
+
+// conflictMerge makes the two machines of a conflict one.
+func (s *Server) conflictMerge(w http.ResponseWriter, r *http.Request) {
+	c, ok := s.conflict(w, r)
+	if !ok {
+		return
+	}
+	if c.Host == 0 || c.Other == 0 {
+		s.problem(w, r, http.StatusUnprocessableEntity, "this conflict is not between two machines")
+		return
+	}
+	v := visitOf(r.Context())
+	if err := s.Fleet.Merge(r.Context(), c.Host, c.Other, v.who.Name); err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	if err := s.Guard.Did(r.Context(), v.who, v.address, "machines-merge", fmt.Sprintf("machine %d", c.Host), fmt.Sprintf("with machine %d", c.Other)); err != nil {
+		s.fault(w, r, err)
+		return
+	}
+	redirect(w, r, fmt.Sprintf("/hosts/%d", c.Host))
+}
+
+// conflictAssign gives evidence that is of no machine to one, by its name, or makes one of it.
+func (s *Server) conflictAssign(w http.ResponseWriter, r *http.Request) {
+	c, ok := s.conflict(w, r)
+	if !ok {
+		return
+	}
+	if c.Host != 0 {
+		s.problem(w, r, http.StatusUnprocessableEntity, "this evidence is of a machine already")
+		return
+	}
+	var to int64
+	if name := strings.TrimSpace(r.PostFormValue("machine")); name != "" {
+		page, err := s.Store.Hosts(r.Context(), fleet.HostQuery{Text: name})
+		if err != nil {
+			s.missing(w, r, err)
+			return
+		}
+		var same []fleet.Host
+		for _, h := range page.Hosts {
+			if strings.EqualFold(h.Name, name) {
+				same = append(same, h)
+			}
+		}
+		if len(same) != 1 {
+			s.problem(w, r, http.StatusUnprocessableEntity, plural(len(same), "", "%d machines are called that: the name of exactly one is needed"))
+			return
+		}
+		to = same[0].ID
+	}
+	v := visitOf(r.Context())
+	if err := s.Fleet.Assign(r.Context(), c.Sighting, to, v.who.Name); err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	if err := s.Guard.Did(r.Context(), v.who, v.address, "evidence-assign", fmt.Sprintf("evidence %d", c.Sighting), fmt.Sprintf("machine %d", to)); err != nil {
+		s.fault(w, r, err)
+		return
+	}
+	redirect(w, r, localPath(r.PostFormValue("back")))
 }
 
 // hostReport gives the report of a machine as assess writes it.

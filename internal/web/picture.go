@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/oldguard/oldguard/internal/catalog"
@@ -78,33 +79,81 @@ func trendOf(days []fleet.Day) (out []trendDay) {
 	return out
 }
 
-// line gives the points of a line through the days.
-func line(days []trendDay, of func(trendDay) int) string {
-	most := 1
+// band is a part of the machines in the trend, drawn above those before it.
+type band struct {
+	name, class, href string
+	of, below         func(trendDay) int
+}
+
+// trendBands are the parts, from the bottom.
+var trendBands = []band{
+	{"exploited", "s-exploited", "/hosts?exploited=1", func(t trendDay) int { return t.exploits }, func(trendDay) int { return 0 }},
+	{"affected otherwise", "s-bad", "/hosts?level=bad", func(t trendDay) int { return max(0, t.bad-t.exploits) }, func(t trendDay) int { return t.exploits }},
+	{"undecided", "s-undecided", "/hosts?level=undecided", func(t trendDay) int { return t.undecided }, func(t trendDay) int { return max(t.bad, t.exploits) }},
+	{"nothing open", "s-clear", "/hosts?level=clear", func(t trendDay) int { return max(0, t.hosts-t.bad-t.undecided) }, func(t trendDay) int { return max(t.bad, t.exploits) + t.undecided }},
+}
+
+// most is the most machines of a day.
+func most(days []trendDay) int {
+	n := 1
 	for _, d := range days {
-		most = max(most, d.hosts)
+		n = max(n, d.hosts)
 	}
+	return n
+}
+
+// dayX is where a day is in the trend.
+func dayX(days []trendDay, i int) float64 {
+	first, last := days[0].day, days[len(days)-1].day
+	if last == first {
+		return trendWidth
+	}
+	return trendWidth * float64(days[i].day-first) / float64(last-first)
+}
+
+// dayFrom is where the part of a day begins that one can point at: half way to the day
+// before. Behind the last day it is the end.
+func dayFrom(days []trendDay, i int) float64 {
+	switch i {
+	case 0:
+		return 0
+	case len(days):
+		return trendWidth
+	}
+	return (dayX(days, i-1) + dayX(days, i)) / 2
+}
+
+// area gives the corners of a band through the days: along its upper edge, and back along
+// its lower one.
+func area(days []trendDay, below, of func(trendDay) int) string {
+	top := float64(most(days))
+	y := func(n int) float64 { return trendHeight - trendHeight*float64(n)/top }
 	var b strings.Builder
-	for _, d := range days {
-		first, last := days[0].day, days[len(days)-1].day
-		x := float64(trendWidth)
-		if last > first {
-			x = trendWidth * float64(d.day-first) / float64(last-first)
-		}
-		fmt.Fprintf(&b, "%s,%s ", num(x), num(trendHeight-trendHeight*float64(of(d))/float64(most)))
+	for i, d := range days {
+		fmt.Fprintf(&b, "%s,%s ", num(dayX(days, i)), num(y(below(d)+of(d))))
+	}
+	for i, d := range slices.Backward(days) {
+		fmt.Fprintf(&b, "%s,%s ", num(dayX(days, i)), num(y(below(d))))
 	}
 	return b.String()
 }
 
-// behindFrom is the filter for a bucket of months behind; empty where there is none.
-func behindFrom(bucket string) string {
-	switch bucket {
-	case "1-3":
-		return "1"
-	case "4-12":
-		return "4"
-	case "13+":
-		return "13"
+// moved says how many there are now, and how that differs from the first day.
+func moved(days []trendDay, of func(trendDay) int) string {
+	first, last := of(days[0]), of(days[len(days)-1])
+	if first == last {
+		return fmt.Sprint(last)
 	}
-	return ""
+	return fmt.Sprintf("%d (%+d)", last, last-first)
+}
+
+// dayWords says how the fleet stood on a day.
+func dayWords(t trendDay) string {
+	return fmt.Sprintf("%s: %s, %d affected, %d with exploited vulnerabilities, %d undecided", t.day, plural(t.hosts, "1 machine", "%d machines"), t.bad, t.exploits, t.undecided)
+}
+
+// trendWords says what the trend shows.
+func trendWords(days []trendDay) string {
+	a, b := days[0], days[len(days)-1]
+	return fmt.Sprintf("%s to %s: machines %d to %d, affected %d to %d, with exploited vulnerabilities %d to %d", a.day, b.day, a.hosts, b.hosts, a.bad, b.bad, a.exploits, b.exploits)
 }

@@ -41,6 +41,8 @@ type Server struct {
 	Proxies []netip.Prefix
 	// Ready reports whether the server can do its work; nil is always.
 	Ready func(ctx context.Context) error
+	// Works are the kinds of jobs that the server does, for the page about them.
+	Works []fleet.Work
 	// Authority lets people in too; nil for none.
 	Authority *Authority
 
@@ -54,10 +56,12 @@ type Server struct {
 
 // Fleet is what the server asks of package fleet beyond what is stored.
 type Fleet interface {
-	// Receive, Assessment and Evidence are those of fleet.Server.
+	// Receive and those below it are those of fleet.Server.
 	Receive(ctx context.Context, r io.Reader, m fleet.Meta) (u fleet.Upload, added bool, err error)
 	Assessment(ctx context.Context, id int64) (*assess.Assessment, fleet.Host, error)
 	Evidence(ctx context.Context, upload int64) (io.ReadSeekCloser, fleet.Upload, error)
+	Merge(ctx context.Context, into, from int64, by string) error
+	Assign(ctx context.Context, sighting, host int64, by string) error
 	// InUse is the catalogue in use.
 	InUse() *catalog.Catalog
 }
@@ -71,7 +75,7 @@ func (s *Server) Handler() http.Handler {
 	for _, r := range s.newAPI(mux) {
 		s.routes[r.Pattern()] = &r
 	}
-	for _, r := range slices.Concat(s.loginRoutes(), s.accountRoutes(), s.pageRoutes(), s.verifyRoutes(), s.alertRoutes()) {
+	for _, r := range slices.Concat(s.loginRoutes(), s.accountRoutes(), s.pageRoutes(), s.verifyRoutes(), s.alertRoutes(), s.jobRoutes()) {
 		s.routes[r.Pattern()] = &r
 		mux.HandleFunc(r.Pattern(), r.Handle)
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +42,7 @@ type site struct {
 	dir   string
 	url   string
 	log   *bytes.Buffer
+	clock atomic.Int64 // seconds
 }
 
 func newSite(t testing.TB) *site {
@@ -61,7 +63,8 @@ func newSite(t testing.TB) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := func() time.Time { return today }
+	s.clock.Store(today.Unix())
+	now := func() time.Time { return time.Unix(s.clock.Load(), 0).UTC() }
 	s.fleet, err = fleet.New(t.Context(), fleet.Config{Store: s.db, Dir: dir, Readers: all.Readers(), Catalog: cat, Program: "test", Now: now, Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +86,7 @@ func newSite(t testing.TB) *site {
 		}
 	})
 	s.guard = &access.Guard{Store: s.db.Access(), Now: now}
-	s.web = &web.Server{Guard: s.guard, Log: log, Now: now, Fleet: s.fleet, Store: s.db, Alerts: alerts}
+	s.web = &web.Server{Guard: s.guard, Log: log, Now: now, Fleet: s.fleet, Store: s.db, Alerts: alerts, Works: append(s.fleet.Works(), alerts.Works()...)}
 	srv := httptest.NewServer(s.web.Handler())
 	t.Cleanup(srv.Close)
 	s.url = srv.URL

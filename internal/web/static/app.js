@@ -3,9 +3,9 @@
 
 // The theme is a cookie, so that the server draws the page in it from the start.
 document.addEventListener("click", (e) => {
-  const b = e.target.closest("[data-theme-set]");
+  const b = e.target.closest("button[name=theme]");
   if (!b) return;
-  const theme = b.dataset.themeSet;
+  const theme = b.value;
   document.cookie = `oldguard-theme=${theme};path=/;max-age=31536000;samesite=lax`;
   document.documentElement.dataset.theme = theme;
   e.preventDefault();
@@ -22,8 +22,9 @@ document.addEventListener("change", (e) => {
   if (all) { all.checked = n > 0 && n === boxes.length; all.indeterminate = n > 0 && n < boxes.length; }
   form.dataset.chosen = String(n);
   const count = form.querySelector("[data-count]");
-  if (count) count.textContent = String(n);
+  if (count) count.textContent = `(${n})`;
 });
+document.querySelectorAll("input[data-all]").forEach((b) => { b.hidden = false; });
 
 // "/" goes to the search, as people are used to.
 document.addEventListener("keydown", (e) => {
