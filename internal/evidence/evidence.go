@@ -26,10 +26,23 @@ type Input struct {
 	// nil if there is none, or none that can be read. Read sets it, and closes what it
 	// gave. It is nil for what is nested in a file, unless whoever made the input sets it.
 	Beside func(name string) *io.SectionReader
+	// Folder gives the files of the folder in which the input lies, the input among them, in
+	// the order in which they are read: for a kind that is written as a series of files.
+	// It is nil where Beside is.
+	Folder func() []Neighbour
 	// Rank is the trust in the reader, for host.Fact.Say. Read sets it.
 	Rank int
 	// Depth is how many inputs this one is nested in. Read sets it.
 	Depth int
+}
+
+// Neighbour is a file in the folder of an input.
+type Neighbour struct {
+	Name string // as Input.Name
+	Self bool   // it is the input itself
+	// Visit opens the file for as long as use takes. An error means that it could not be
+	// opened, and use was not called.
+	Visit func(use func(*io.SectionReader)) error
 }
 
 // ErrPart is what Reader.Read gives for a file that is a part of another one, with which it

@@ -106,9 +106,11 @@ type driver struct {
 	readers []Reader
 	all     []Reader // also those that Options.As excludes
 	files   []file
-	// places finds a file by its folder and name, both as place joins them. It is made when
+	// places finds a file by its folder and name, both as placeOf joins them. It is made when
 	// a reader first asks for a file beside its own, since few do.
-	places   map[string]int
+	places map[string]int
+	// folders are the files of each folder, in order; made with places.
+	folders  map[string][]int
 	placeAll sync.Once
 	told     *told
 }
@@ -280,7 +282,7 @@ func (d *driver) first(ctx context.Context) (machines []*machine, kept map[int][
 		hosts []*host.Host
 	}
 	for i, s := range inOrder(ctx, d.Workers, len(d.files), func(i int) seen {
-		hosts := d.read(ctx, d.files[i])
+		hosts := d.read(ctx, i)
 		s := seen{hosts: hosts}
 		for _, h := range hosts {
 			s.ids = append(s.ids, identityOf(h))
@@ -314,7 +316,7 @@ func (d *driver) second(ctx context.Context, m *machine, kept map[int][]*host.Ho
 	for _, it := range m.items {
 		hosts, ok := kept[it.file]
 		if !ok {
-			hosts = d.read(ctx, d.files[it.file])
+			hosts = d.read(ctx, it.file)
 		}
 		if it.part < len(hosts) { // a file may change between the passes
 			h.Merge(hosts[it.part])
@@ -331,7 +333,8 @@ func (d *driver) second(ctx context.Context, m *machine, kept map[int][]*host.Ho
 
 // read reads one file and gives a host for each machine, or part of one, that it holds;
 // at least one, but none for a part of another file.
-func (d *driver) read(ctx context.Context, f file) []*host.Host {
+func (d *driver) read(ctx context.Context, i int) []*host.Host {
+	f := d.files[i]
 	if f.broken != "" {
 		return []*host.Host{unread(f.name, f.broken)}
 	}
@@ -344,12 +347,36 @@ func (d *driver) read(ctx context.Context, f file) []*host.Host {
 	}
 	hosts := []*host.Host(nil)
 	err := f.opened(func(name string) (file, bool) { return d.beside(f, name) }, func(in Input) {
+		in.Folder = func() []Neighbour { return d.neighbours(i, in) }
 		hosts = d.descend(ctx, d.told.counted(in), 0, nil)
 	})
 	if err != nil {
 		return []*host.Host{unread(f.name, err.Error())}
 	}
 	return hosts
+}
+
+// neighbours are the files in the folder of file i, which is open as in.
+func (d *driver) neighbours(i int, in Input) (list []Neighbour) {
+	d.place()
+	for _, at := range d.folders[d.files[i].folder] {
+		f := d.files[at]
+		n := Neighbour{Name: f.name, Self: at == i}
+		n.Visit = func(use func(*io.SectionReader)) error {
+			other, closeOther := in, func() {}
+			if at != i {
+				var err error
+				if other, closeOther, err = f.open(); err != nil {
+					return err
+				}
+			}
+			defer closeOther()
+			use(d.told.counted(other).File)
+			return nil
+		}
+		list = append(list, n)
+	}
+	return list
 }
 
 // opened opens the file for as long as use takes, and with it the files beside it that use
@@ -396,22 +423,34 @@ func (d *driver) inTree(ctx context.Context, n Input, depth int) (hosts []*host.
 
 // beside finds a file in the folder of f.
 func (d *driver) beside(f file, name string) (file, bool) {
-	place := func(folder, name string) string { return folder + "\x00" + strings.ToLower(name) }
-	d.placeAll.Do(func() {
-		d.places = map[string]int{}
-		for i, f := range d.files {
-			p := place(f.folder, path.Base(strings.ReplaceAll(f.name, `\`, "/")))
-			if _, taken := d.places[p]; !taken && f.broken == "" {
-				d.places[p] = i
-			}
-		}
-	})
-	i, ok := d.places[place(f.folder, name)]
+	d.place()
+	i, ok := d.places[placeOf(f.folder, name)]
 	if !ok {
 		return file{}, false
 	}
 	return d.files[i], true
 }
+
+// place finds out where the files lie.
+func (d *driver) place() {
+	d.placeAll.Do(func() {
+		d.places, d.folders = map[string]int{}, map[string][]int{}
+		for i, f := range d.files {
+			if f.broken != "" {
+				continue
+			}
+			p := placeOf(f.folder, path.Base(strings.ReplaceAll(f.name, `\`, "/")))
+			if _, taken := d.places[p]; !taken {
+				d.places[p] = i
+			}
+			if !f.whole {
+				d.folders[f.folder] = append(d.folders[f.folder], i)
+			}
+		}
+	})
+}
+
+func placeOf(folder, name string) string { return folder + "\x00" + strings.ToLower(name) }
 
 func (d *driver) descend(ctx context.Context, in Input, depth int, hosts []*host.Host) []*host.Host {
 	h := new(host.Host)
@@ -579,6 +618,9 @@ func (f file) open() (in Input, closeFile func(), err error) {
 	at, ok := opened.(io.ReaderAt)
 	if !ok { // such as a file in a ZIP archive
 		b, err := io.ReadAll(io.LimitReader(opened, MaxText+1))
+		if err == nil && len(b) > MaxText {
+			err = fmt.Errorf("it is larger than %d MiB, and is read only from an ordinary folder", MaxText>>20)
+		}
 		if err != nil {
 			closeFile()
 			return in, nil, err

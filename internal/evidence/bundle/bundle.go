@@ -167,6 +167,7 @@ func unpack(ctx context.Context, in evidence.Input, h *host.Host, cabinet bool) 
 				}
 				return nil
 			},
+			Folder: func() []evidence.Neighbour { return folder(nested, in.Name+"/"+paths[i]) },
 		})
 	})
 	slices.SortStableFunc(nested, func(a, b evidence.Input) int { return strings.Compare(a.Name, b.Name) })
@@ -174,6 +175,19 @@ func unpack(ctx context.Context, in evidence.Input, h *host.Host, cabinet bool) 
 		err = errors.New("the archive is empty")
 	}
 	return nested, err
+}
+
+// folder are the files of an archive that lie in one folder with the one of that name.
+func folder(files []evidence.Input, name string) (list []evidence.Neighbour) {
+	for _, f := range files {
+		if path.Dir(f.Name) == path.Dir(name) {
+			list = append(list, evidence.Neighbour{Name: f.Name, Self: f.Name == name, Visit: func(use func(*io.SectionReader)) error {
+				use(f.File)
+				return nil
+			}})
+		}
+	}
+	return list
 }
 
 // acceptable refuses an archive by what it states, before anything is unpacked. size is that

@@ -23,6 +23,7 @@ import (
 	"io"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,6 +39,7 @@ const readerName = "capture"
 var Reader = evidence.Reader{
 	Name: readerName,
 	Doc: `Packets captured on the machine's line: pcap, pcapng, also packed with gzip, and .cap of Microsoft Network Monitor.
+Files of one capture that follow one another, as tcpdump -C and dumpcap -b write them, are read as one.
 Obtain it with: dumpcap -i 1 -f "host 192.0.2.11" -s 512 -w fs01.pcapng on a machine at a mirror port of the switch
 or on Server 2008 itself with Network Monitor 3.4: nmcap /network * /capture /MaxFrameLength 512 /file fs01.chn:500MB
 It proves who talked to whom on which port while it ran, who began, and what was refused; names from DNS, NetBIOS and DHCP
@@ -46,11 +48,13 @@ come with it. What was not said while it ran it does not know, nor which of the 
 	Read:  read,
 }
 
-// reader is the reading of one file.
+// reader is the reading of one file, or of several that follow one another.
 type reader struct {
-	in    evidence.Input
-	table table
-	names names
+	pieces []piece
+	table  table
+	names  names
+	meta   pcap.Meta // of all files together
+	notes  []string  // limits that came up while reading
 
 	records, skipped uint64
 	first, last      int64 // of all packets; 0 without a clock
@@ -62,33 +66,48 @@ type reader struct {
 	longestCut                 int
 }
 
+func newReader() *reader { return &reader{unknown: map[pcap.LinkType]uint64{}} }
+
 // maxLinks bounds the link types that are counted apart; a file of Network Monitor has one for
 // each packet.
 const maxLinks = 8
 
-func read(ctx context.Context, in evidence.Input, h *host.Host) ([]evidence.Input, error) {
-	if in.File == nil {
-		return nil, fmt.Errorf("%s is a folder where a file is expected", in.Name)
+// file reads one file, of several or not. An error is that of ctx.
+func (r *reader) file(ctx context.Context, f member, several bool, file *pcap.Reader, h *host.Host) error {
+	r.begin(f)
+	r.names.input = f.Name
+	note := func(s string) {
+		if several {
+			s = base(f.Name) + ": " + s
+		}
+		r.notes = append(r.notes, s)
 	}
-	file, err := pcap.NewReader(stoppable{ctx, in.File}, in.File.Size())
-	if err != nil {
-		return nil, err
-	}
-	r := &reader{in: in, unknown: map[pcap.LinkType]uint64{}}
-	r.names.input = in.Name
-	var limits []string
 	if err := r.packets(file); errors.Is(err, pcap.ErrCut) {
-		limits = append(limits, "The file ends within a packet: what was captured after that is not in it.")
+		note("The file ends within a packet: what was captured after that is not in it.")
 	} else if err != nil {
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
-		limits = append(limits, "A part of the file could not be read: "+err.Error()+".")
-		h.Gap(host.Gap{What: "traffic", From: host.Source{Reader: readerName, Input: in.Name}, Why: err.Error()})
+		note("A part of the file could not be read: " + err.Error() + ".")
+		h.Gap(host.Gap{What: "traffic", From: host.Source{Reader: readerName, Input: f.Name}, Why: err.Error()})
 	}
-	r.table.finish()
-	r.say(h, file.Meta(), limits)
-	return nil, nil
+	m := file.Meta()
+	for _, n := range m.Names {
+		r.names.add(n.Addr.Unmap().As16(), n.Name, "the file's own list of names")
+	}
+	if r.meta.Format == "" {
+		r.meta.Format = m.Format
+	}
+	r.meta.Lost += m.Lost
+	r.meta.LostTold = r.meta.LostTold || m.LostTold
+	r.meta.LocalTime = r.meta.LocalTime || m.LocalTime
+	r.meta.NamesLost += m.NamesLost
+	for _, filter := range m.Filters {
+		if !slices.Contains(r.meta.Filters, filter) {
+			r.meta.Filters = append(r.meta.Filters, filter)
+		}
+	}
+	return nil
 }
 
 // stoppable ends a reading with its context.
@@ -165,7 +184,7 @@ func (r *reader) packet(p *pcap.Packet, k *packet.Packet) {
 		return
 	}
 	if k.Proto == packet.UDP && k.Fragment != packet.Later {
-		r.names.look(k, r.records)
+		r.names.look(k, r.records-r.pieces[len(r.pieces)-1].before)
 	}
 }
 
@@ -181,34 +200,46 @@ var tunnel = [256]bool{
 }
 
 // say puts into h what was found.
-func (r *reader) say(h *host.Host, meta pcap.Meta, limits []string) {
-	from := host.Source{Reader: readerName, Input: r.in.Name, Taken: moment(r.last)}
-	for i := range r.table.talks {
-		t := &r.table.talks[i]
-		at := from
-		at.At = "packet " + strconv.FormatUint(t.number, 10)
-		h.Traffic.Add(host.Talk{Client: addrOf(t.client), Server: addrOf(t.server), Proto: host.IPProto(t.proto), Port: t.port}, host.Sighting{
-			From: at, Times: count(t.times), Refused: count(t.refused), Packets: t.packets, Bytes: t.bytes,
-			First: moment(t.first), Last: moment(t.last), Sure: t.sure,
-		})
+func (r *reader) say(h *host.Host) {
+	r.table.finish()
+	from := host.Source{Reader: readerName, Input: r.pieces[0].name, Taken: moment(r.last)}
+	for i, block := range r.table.talks.blocks {
+		for j := range block {
+			t := &block[j]
+			at, number := from, uint64(0)
+			at.Input, number = r.at(t.number)
+			at.At = "packet " + strconv.FormatUint(number, 10)
+			h.Traffic.Add(host.Talk{Client: addrOf(t.client), Server: addrOf(t.server), Proto: host.IPProto(t.proto), Port: t.port}, host.Sighting{
+				From: at, Times: count(t.times), Refused: count(t.refused), Packets: t.packets, Bytes: t.bytes,
+				First: moment(t.first), Last: moment(t.last), Sure: t.sure,
+			})
+		}
+		r.table.talks.blocks[i] = nil // h has it now
 	}
 	h.Traffic.Lost += count(r.table.lost)
-	for _, n := range meta.Names {
-		r.names.add(n.Addr.Unmap().As16(), n.Name, "the file's own list of names")
-	}
 	for i := range r.names.list {
 		r.names.list[i].From.Taken = from.Taken
 	}
 	h.Names = append(h.Names, r.names.list...)
-	from.At = meta.Format
+	from.At = r.meta.Format
 	h.Watches = append(h.Watches, host.Watch{
 		From: from, Kind: "capture", First: moment(r.first), Last: moment(r.last), Records: r.records, Skipped: r.skipped,
-		Limits: append(limits, r.limits(meta)...),
+		Limits: slices.Concat(r.serial(), r.notes, r.limits()),
 	})
 }
 
+// serial says of what files it is, if they are several.
+func (r *reader) serial() []string {
+	if len(r.pieces) < 2 {
+		return nil
+	}
+	return []string{fmt.Sprintf("These are %d files that follow one another, %s to %s, read as one capture.",
+		len(r.pieces), base(r.pieces[0].name), base(r.pieces[len(r.pieces)-1].name))}
+}
+
 // limits says, one sentence each, what the capture could not show.
-func (r *reader) limits(meta pcap.Meta) (out []string) {
+func (r *reader) limits() (out []string) {
+	meta := &r.meta
 	say := func(n uint64, one, many string) {
 		if n > 0 {
 			out = append(out, evidence.Count(count(n), one, many))

@@ -98,7 +98,7 @@ type half struct {
 type table struct {
 	young, old half
 	index      map[talkKey]int32
-	talks      []talk
+	talks      talks
 	deaf       int // of talks
 	servers    map[serverKey]struct{}
 	parts      *[fragments]part
@@ -109,6 +109,27 @@ type table struct {
 	// those whose beginning was not seen; oneWay and bothWays are TCP connections that
 	// worked.
 	lost, early, running, oneWay, bothWays uint64
+}
+
+// talks is a list in blocks: it grows without a copy, and can be given back block by block.
+type talks struct {
+	blocks [][]talk
+	n      int
+}
+
+const talksBlock = 1 << 10
+
+func (l *talks) at(i int32) *talk { return &l.blocks[i/talksBlock][i%talksBlock] }
+
+func (l *talks) add(t talk) int32 {
+	i := int32(l.n) // #nosec G115 -- bounded by host.MaxTalks
+	if l.n%talksBlock == 0 {
+		l.blocks = append(l.blocks, nil)
+	}
+	last := &l.blocks[len(l.blocks)-1]
+	*last = append(*last, t)
+	l.n++
+	return i
 }
 
 // part remembers whose the later fragments of a packet are.
@@ -441,8 +462,8 @@ func (t *table) done(c *conn) {
 		t.lost++
 		return
 	}
-	s := &t.talks[i]
-	if answered && !s.answered && len(t.talks)-t.deaf < maxTalks {
+	s := t.talks.at(i)
+	if answered && !s.answered && t.talks.n-t.deaf < maxTalks {
 		s.answered = true
 		t.deaf--
 	}
@@ -473,15 +494,14 @@ func (t *table) place(c *conn, k talkKey, answered bool) (int32, bool) {
 	switch {
 	case ok:
 		return i, true
-	case len(t.talks)-t.deaf >= maxTalks && answered, t.deaf >= maxDeaf && !answered:
+	case t.talks.n-t.deaf >= maxTalks && answered, t.deaf >= maxDeaf && !answered:
 		return 0, false
 	}
 	if t.index == nil {
 		t.index = map[talkKey]int32{}
 	}
-	i = int32(len(t.talks)) // #nosec G115 -- bounded
+	i = t.talks.add(talk{talkKey: k, answered: answered, number: c.number, first: c.first})
 	t.index[k] = i
-	t.talks = append(t.talks, talk{talkKey: k, answered: answered, number: c.number, first: c.first})
 	if !answered {
 		t.deaf++
 	}
