@@ -193,10 +193,11 @@ func (x *isolator) isolate(ctx context.Context, args []string) error {
 		cat = c
 		return nil
 	}, func(h *host.Host) {
+		s.Plans = append(s.Plans, plan.Isolate(h, cat, options, x.on))
 		if first == nil {
 			first = h
+			h.Traffic = host.Traffic{} // the rest is for --check; this may be large
 		}
-		s.Plans = append(s.Plans, plan.Isolate(h, cat, options, x.on))
 	}, func() error {
 		if err = x.alone(format, len(s.Plans)); err != nil {
 			return err

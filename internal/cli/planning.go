@@ -65,6 +65,7 @@ func (p *planning) plan(ctx context.Context, args []string, begin func(*catalog.
 	if err := begin(cat); err != nil {
 		return err
 	}
+	defer p.limitMemory()() // the plans may be large too
 	machines := 0
 	var gaps []host.Gap
 	for h, err := range p.hosts(ctx, inputs) {

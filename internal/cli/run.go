@@ -181,13 +181,20 @@ func (r *run) write(do func(io.Writer) error) error {
 	return given
 }
 
+// limitMemory holds to memoryLimit until it is undone.
+func (r *run) limitMemory() (undo func()) {
+	if r.env.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	before := debug.SetMemoryLimit(memoryLimit)
+	return func() { debug.SetMemoryLimit(before) }
+}
+
 // hosts reads the inputs and shows progress.
 func (r *run) hosts(ctx context.Context, inputs []evidence.Input) iter.Seq2[*host.Host, error] {
 	options := evidence.Options{As: r.as, Workers: r.jobs}
 	return func(yield func(*host.Host, error) bool) {
-		if r.env.Getenv("GOMEMLIMIT") == "" {
-			defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryLimit))
-		}
+		defer r.limitMemory()()
 		meter := newMeter(r.env, r.output == "" && r.options.Width > 0)
 		if meter != nil {
 			options.Progress = meter.show
@@ -355,16 +362,21 @@ func unread(gaps []host.Gap) error {
 	return hinted{errors.New(strings.Join(why, "\n")), hint}
 }
 
-// maxStdin bounds what is read from standard input; no evidence in text is larger.
-const maxStdin = 256 << 20
+// Evidence may come through a pipe, and readers go to and fro in it. Up to maxKept of it is held in
+// memory, which no text exceeds; more, such as a capture, goes to a temporary file that nobody
+// else may read. maxStdin bounds that, lest an endless pipe fill the disk.
+const (
+	maxKept  = 16 << 20
+	maxStdin = 64 << 30
+)
 
 // openInputs turns arguments into inputs. Call done after use. What does not exist is an
 // error before anything is read.
 func openInputs(args []string, stdin io.Reader) (inputs []evidence.Input, done func(), err error) {
-	var roots []*os.Root
+	var ends []func()
 	done = func() {
-		for _, root := range roots {
-			_ = root.Close() // it was only read
+		for _, end := range ends {
+			end()
 		}
 	}
 	fail := func(err error) ([]evidence.Input, func(), error) {
@@ -373,10 +385,11 @@ func openInputs(args []string, stdin io.Reader) (inputs []evidence.Input, done f
 	}
 	for _, name := range args {
 		if name == "-" {
-			in, err := stream("standard input", stdin)
+			in, end, err := stream("standard input", stdin)
 			if err != nil {
 				return fail(err)
 			}
+			ends = append(ends, end)
 			inputs = append(inputs, in)
 			continue
 		}
@@ -391,7 +404,7 @@ func openInputs(args []string, stdin io.Reader) (inputs []evidence.Input, done f
 			if err != nil {
 				return fail(err)
 			}
-			roots = append(roots, root)
+			ends = append(ends, func() { _ = root.Close() }) // it was only read
 			inputs = append(inputs, evidence.Input{Name: name, Tree: root.FS()})
 		case info.Mode().IsRegular():
 			inputs = append(inputs, evidence.Input{Name: name, File: io.NewSectionReader(reopened(name), 0, info.Size())})
@@ -400,26 +413,50 @@ func openInputs(args []string, stdin io.Reader) (inputs []evidence.Input, done f
 			if err != nil {
 				return fail(err)
 			}
-			in, err := stream(name, f)
+			in, end, err := stream(name, f)
 			_ = f.Close() // it was only read
 			if err != nil {
 				return fail(err)
 			}
+			ends = append(ends, end)
 			inputs = append(inputs, in)
 		}
 	}
 	return inputs, done, nil
 }
 
-func stream(name string, r io.Reader) (evidence.Input, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxStdin+1))
+// stream takes in what comes through a pipe. Call done after use, unless there is an error.
+func stream(name string, r io.Reader) (in evidence.Input, done func(), err error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxKept+1))
 	switch {
 	case err != nil:
-		return evidence.Input{}, fmt.Errorf("read %s: %w", name, err)
-	case len(b) > maxStdin:
-		return evidence.Input{}, fmt.Errorf("%s is larger than %d MiB", name, maxStdin>>20)
+		return in, nil, fmt.Errorf("read %s: %w", name, err)
+	case len(b) <= maxKept:
+		return evidence.Input{Name: name, File: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}, func() {}, nil
 	}
-	return evidence.Input{Name: name, File: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}, nil
+	f, err := os.CreateTemp("", "oldguard-*")
+	if err != nil {
+		return in, nil, noRoom(name, err)
+	}
+	done = func() {
+		_ = f.Close() // it was read; nothing in it is needed
+		_ = os.Remove(f.Name())
+	}
+	size, err := io.Copy(f, io.LimitReader(io.MultiReader(bytes.NewReader(b), r), maxStdin+1))
+	if err == nil && size > maxStdin {
+		err = fmt.Errorf("it is larger than %d GiB", maxStdin>>30)
+	}
+	if err != nil {
+		done()
+		return in, nil, noRoom(name, err)
+	}
+	return evidence.Input{Name: name, File: io.NewSectionReader(f, 0, size)}, done, nil
+}
+
+// noRoom is the error of a pipe whose content could not be put into a temporary file.
+func noRoom(name string, err error) error {
+	return withHint("a pipe of more than 16 MiB is kept in the folder for temporary files; write it to a file yourself and name that, or let TMPDIR (on Windows TMP) name a folder with room",
+		"take in %s: %w", name, err)
 }
 
 // reopened is a file that is open only while it is read, so that ten thousand of them can

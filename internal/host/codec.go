@@ -455,26 +455,6 @@ func (s *Set[T]) decode(d *decoder) error {
 	return d.value(reflect.ValueOf(&s.listings).Elem())
 }
 
-func (t *Traffic) encode(e *encoder) {
-	all := t.All()
-	e.value(reflect.ValueOf(&all).Elem())
-	e.b = binary.AppendVarint(e.b, int64(t.Lost))
-}
-
-func (t *Traffic) decode(d *decoder) error {
-	var all []Conversation
-	if err := d.value(reflect.ValueOf(&all).Elem()); err != nil {
-		return err
-	}
-	if len(all) > 0 {
-		t.talks = make(map[Talk][]Sighting, len(all))
-	}
-	for _, c := range all {
-		t.talks[c.Talk] = c.Seen
-	}
-	return d.value(reflect.ValueOf(&t.Lost).Elem())
-}
-
 // Origins gives who reads what of a host, and as of when: each source once, without its
 // place, ordered by reader and input. Those that only say what they could not read are
 // left out.

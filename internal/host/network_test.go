@@ -2,8 +2,11 @@ package host
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestAdapterAddress(t *testing.T) {
@@ -77,5 +80,29 @@ func TestOwnAddresses(t *testing.T) {
 	own := h.Own()
 	if len(own) != 2 || own[0].Addr.String() != "192.0.2.11" || own[0].Bits != 24 || own[1].Addr.String() != "2001:db8::1" {
 		t.Errorf("Own() = %+v", own)
+	}
+}
+
+// TestTrafficKeepsWhatIsSaid: what is packed comes out as it went in, whatever it is.
+func TestTrafficKeepsWhatIsSaid(t *testing.T) {
+	var a Traffic
+	k := Talk{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::2"), UDP, 53}
+	var want []Sighting
+	for i, at := range []string{"", "0", "00", "7", "file 007", "line 18446744073709551615", "no number", "packet 12", "packet 3"} {
+		want = append(want, Sighting{
+			From: Source{Reader: "r", Input: "i", At: at, Taken: time.Unix(5, 6).UTC()}, Times: i, Refused: 1, Packets: 1 << 63, Bytes: 9, PID: uint32(i), Program: at,
+			First: time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), Last: time.Date(9999, 1, 1, 0, 0, 0, i, time.UTC), Sure: i%2 == 0,
+		})
+	}
+	for _, s := range slices.Backward(want) {
+		a.Add(k, s)
+	}
+	a.Add(Talk{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), UDP, 53}, Sighting{})
+	all := a.All()
+	if len(all) != 2 || all[1].Talk != k || all[0].Seen[0] != (Sighting{}) {
+		t.Fatalf("%+v", all)
+	}
+	if diff := cmp.Diff(want, all[1].Seen); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -38,14 +38,20 @@ type fencer struct {
 	host    *host.Host
 	options IsolateOptions
 	own     map[netip.Addr]bool
+	ownAt   map[netip.Addr]int // its place in Own
 	inside  []netip.Prefix
 	names   map[netip.Addr]string
 	roles   map[netip.Addr]map[string]string // peer → role → why
-	flows   []flow
+	flows   []flow                           // until unused; there may be very many
+	// What is asked of the flows later on: how many there were, whether any went beyond the link over IPv6,
+	// the gateways that began known ones, and the networks of Roles that were seen.
+	count6, countAll int
+	callers          map[netip.Addr]bool
+	met              map[netip.Prefix]bool
 	// watched tells that somebody looked for long enough to speak of "once".
 	watched  bool
 	scanner  map[netip.Addr]int // ports that a scanner tried
-	rpc      map[[2]netip.Addr]bool
+	rpc      map[pair]bool
 	talker   map[talkerKey]int // place in Dependency.Peers, where a peer can come again
 	ownRPC   []policy.Ports
 	networks []roleNetwork
@@ -56,14 +62,26 @@ type talkerKey struct {
 	peer       netip.Addr
 }
 
-// flow is one conversation of the machine, seen from it.
+// flow is one conversation of the machine, seen from it. There may be hundreds of thousands: what
+// their sources say stays in the host's Traffic, and is looked at once more in decide.
 type flow struct {
-	*host.Conversation
+	number         int32 // in the order of the host's Traffic
+	dependency     int32 // it belongs to
+	own            int32 // place of the machine's address in Own
+	proto          host.IPProto
+	port           uint16
 	dir            policy.Direction
+	sure           bool
+	clock          bool // a source says when
+	dynamic        bool // of RPC, behind the mapper on port 135
 	peer           netip.Addr
 	place          Place
 	protocol       *Protocol
-	dynamic        bool // of RPC, behind the mapper on port 135
+	times, refused int
+}
+
+// sightings is what the sources of a flow say together.
+type sightings struct {
 	times, refused int
 	packets, bytes uint64
 	first, last    time.Time
@@ -80,8 +98,8 @@ func Isolate(h *host.Host, c *catalog.Catalog, o IsolateOptions, on time.Time) *
 			AsOf: a.AsOf, Host: h.Name.Or(""), ProductID: h.ProductID.Or(""), MachineID: h.MachineID.Or(""), Release: a.Identity.Release, Arch: h.Arch.Or(winver.ArchUnknown), Role: h.Role.Or(""),
 			Hardening: Harden(h, a),
 		},
-		host: h, options: o, own: map[netip.Addr]bool{}, names: map[netip.Addr]string{},
-		roles: map[netip.Addr]map[string]string{}, scanner: map[netip.Addr]int{}, rpc: map[[2]netip.Addr]bool{},
+		host: h, options: o, own: map[netip.Addr]bool{}, ownAt: map[netip.Addr]int{}, names: map[netip.Addr]string{},
+		roles: map[netip.Addr]map[string]string{}, scanner: map[netip.Addr]int{}, rpc: map[pair]bool{},
 		talker: map[talkerKey]int{},
 	}
 	x.ownRPC, _ = RPCPorts(h)
@@ -92,6 +110,7 @@ func Isolate(h *host.Host, c *catalog.Catalog, o IsolateOptions, on time.Time) *
 	x.decide()
 	x.needs()
 	x.unused()
+	x.flows = nil
 	x.number()
 	x.rules()
 	x.count()
@@ -134,8 +153,8 @@ func (x *fencer) addresses() {
 	if len(x.Own) == 0 {
 		x.guess()
 	}
-	for _, a := range x.Own {
-		x.own[a.Addr] = true
+	for i, a := range x.Own {
+		x.own[a.Addr], x.ownAt[a.Addr] = true, i
 	}
 	x.inside = slices.Concat(privateNetworks, x.options.Inside)
 	for _, a := range x.Own {
@@ -165,7 +184,7 @@ func (x *fencer) guess() {
 		count := map[netip.Addr]int{}
 		n := 0
 		var from host.Source
-		for _, t := range x.host.Traffic.All() {
+		for t := range x.host.Traffic.Each() {
 			if t.Client.Is4() != four || linkOnly(t.Server) || linkOnly(t.Client) || t.Client == t.Server {
 				continue
 			}
@@ -222,21 +241,22 @@ func lastOfNetwork(p netip.Prefix) netip.Addr {
 
 // conversations takes those of the machine, and counts the others.
 func (x *fencer) conversations() {
-	all := x.host.Traffic.All()
 	refusedPorts := map[netip.Addr]int{}
-	x.flows = make([]flow, 0, len(all)) // there may be very many
-	for i := range all {
-		t := &all[i]
+	x.flows = make([]flow, 0, x.host.Traffic.Len())
+	number := int32(-1)
+	for t := range x.host.Traffic.Each() {
+		number++
 		if answer(t.Talk) {
 			continue
 		}
-		f := flow{Conversation: t, dir: policy.In, peer: t.Client}
+		f := flow{number: number, proto: t.Proto, port: t.Port, dir: policy.In, peer: t.Client}
 		switch server, client := x.own[t.Server], x.own[t.Client]; {
 		case server && client, t.Client.IsLoopback() && t.Server.IsLoopback():
 			continue // the machine with itself
 		case client:
-			f.dir, f.peer = policy.Out, t.Server
+			f.dir, f.peer, f.own = policy.Out, t.Server, int32(x.ownAt[t.Client]) // #nosec G115 -- a machine has few
 		case server:
+			f.own = int32(x.ownAt[t.Server]) // #nosec G115 -- a machine has few
 		case linkOnly(t.Server), linkOnly(t.Client), x.place(t.Server) == OnLink:
 			continue // what others shout on the link is for nobody in particular
 		default:
@@ -244,16 +264,10 @@ func (x *fencer) conversations() {
 			continue
 		}
 		f.place = x.place(f.peer)
-		f.count()
-		for _, s := range t.Seen {
-			f.sure = f.sure || s.Sure
-			f.first, f.last = widest(f.first, f.last, s.First, s.Last)
-			if f.program == "" {
-				f.program = x.program(s.PID, s.Program)
-			}
-		}
-		if t.Port == 135 && f.refused < f.times {
-			x.rpc[[2]netip.Addr{t.Client, t.Server}] = true
+		s := x.sum(t.Seen)
+		f.times, f.refused, f.sure, f.clock = s.times, s.refused, s.sure, !s.first.IsZero()
+		if f.port == 135 && f.refused < f.times {
+			x.rpc[f.pair()] = true
 		}
 		if f.dir == policy.In && f.refused > 0 && f.refused >= f.times {
 			refusedPorts[f.peer]++
@@ -267,30 +281,44 @@ func (x *fencer) conversations() {
 	}
 	for i := range x.flows {
 		f := &x.flows[i]
-		if f.protocol = ProtocolOf(f.Proto, f.Port); f.protocol != nil && f.protocol.Range() {
+		if f.protocol = ProtocolOf(f.proto, f.port); f.protocol != nil && f.protocol.Range() {
 			f.protocol = nil // a range says too little
 		}
 		if f.protocol != nil && f.protocol.Link {
 			f.place = OnLink
 		}
-		if rpc := x.dynamicPorts(f); f.Proto == host.TCP && x.rpc[[2]netip.Addr{f.Client, f.Server}] &&
-			slices.ContainsFunc(rpc, func(p policy.Ports) bool { return p.Has(f.Port) }) {
+		if rpc := x.dynamicPorts(f); f.proto == host.TCP && x.rpc[f.pair()] &&
+			slices.ContainsFunc(rpc, func(p policy.Ports) bool { return p.Has(f.port) }) {
 			f.dynamic = true
 		}
 	}
 }
 
-// count adds up what each reader saw, and takes the most that one of them did: a capture and
+// pair is who talks to whom.
+type pair struct {
+	own  int32
+	peer netip.Addr
+	dir  policy.Direction
+}
+
+func (f *flow) pair() pair { return pair{f.own, f.peer, f.dir} }
+
+// sum adds up what each reader saw, and takes the most that one of them did: a capture and
 // a log of the same days see the same connections. One that got through anywhere did.
-func (f *flow) count() {
+func (x *fencer) sum(seen []host.Sighting) (sum sightings) {
 	through := 0
-	for i, s := range f.Seen {
-		if slices.ContainsFunc(f.Seen[:i], func(o host.Sighting) bool { return o.From.Reader == s.From.Reader }) {
+	for i, s := range seen {
+		sum.sure = sum.sure || s.Sure
+		sum.first, sum.last = widest(sum.first, sum.last, s.First, s.Last)
+		if sum.program == "" {
+			sum.program = x.program(s.PID, s.Program)
+		}
+		if slices.ContainsFunc(seen[:i], func(o host.Sighting) bool { return o.From.Reader == s.From.Reader }) {
 			continue // counted with the first of its reader
 		}
 		var times, refused int
 		var packets, bytes uint64
-		for _, o := range f.Seen[i:] {
+		for _, o := range seen[i:] {
 			if o.From.Reader == s.From.Reader {
 				times += o.Times
 				refused += o.Refused
@@ -298,10 +326,11 @@ func (f *flow) count() {
 				bytes += o.Bytes
 			}
 		}
-		f.times, through = max(f.times, times), max(through, times-refused)
-		f.packets, f.bytes = max(f.packets, packets), max(f.bytes, bytes)
+		sum.times, through = max(sum.times, times), max(through, times-refused)
+		sum.packets, sum.bytes = max(sum.packets, packets), max(sum.bytes, bytes)
 	}
-	f.refused = f.times - through
+	sum.refused = sum.times - through
+	return sum
 }
 
 // answer reports whether a message of ICMP is an answer or an error about another
@@ -379,6 +408,16 @@ func (x *fencer) peers() {
 			x.known(f.peer, p.Peer, "it calls the machine on "+p.Name)
 		}
 	}
+	x.countAll, x.callers, x.met = len(x.flows), map[netip.Addr]bool{}, map[netip.Prefix]bool{}
+	for i := range x.flows {
+		f := &x.flows[i]
+		if f.peer.Is6() && f.place != OnLink {
+			x.count6++
+		}
+		if f.dir == policy.In && f.protocol != nil && x.is(f.peer, "gateway") {
+			x.callers[f.peer] = true
+		}
+	}
 	defer x.behindControllers()
 	for role, list := range x.options.Roles {
 		for _, p := range list {
@@ -390,6 +429,7 @@ func (x *fencer) peers() {
 			f := &x.flows[i]
 			for _, p := range list {
 				if p.Contains(f.peer) {
+					x.met[p] = true
 					x.known(f.peer, role, "the owner says so of "+p.String())
 				}
 			}
@@ -402,8 +442,8 @@ func (x *fencer) peers() {
 func (x *fencer) behindControllers() {
 	for i := range x.flows {
 		f := &x.flows[i]
-		if f.dir == policy.Out && f.Proto == host.TCP && f.protocol == nil && x.is(f.peer, "domain-controller") &&
-			slices.ContainsFunc(x.dynamicPorts(f), func(p policy.Ports) bool { return p.Has(f.Port) }) {
+		if f.dir == policy.Out && f.proto == host.TCP && f.protocol == nil && x.is(f.peer, "domain-controller") &&
+			slices.ContainsFunc(x.dynamicPorts(f), func(p policy.Ports) bool { return p.Has(f.port) }) {
 			f.dynamic = true
 		}
 	}
@@ -427,7 +467,7 @@ type fenceRule struct {
 var fenceRules = []fenceRule{
 	{
 		"dhcp", Allow, func(_ *fencer, f *flow) bool {
-			return f.dir == policy.Out && f.Proto == host.UDP && f.Port == 67 && f.place != Internet
+			return f.dir == policy.Out && f.proto == host.UDP && f.port == 67 && f.place != Internet
 		},
 		"it gets its address so",
 	},
@@ -476,7 +516,7 @@ var fenceRules = []fenceRule{
 func manages(f *flow) bool { return f.protocol != nil && f.protocol.Kind == "remote-management" }
 
 // once reports whether a flow was seen one single time by somebody who looked for a while.
-func (x *fencer) once(f *flow) bool { return x.watched && f.times == 1 && !f.first.IsZero() }
+func (x *fencer) once(f *flow) bool { return x.watched && f.times == 1 && f.clock }
 
 // decide sorts the flows into dependencies.
 func (x *fencer) decide() {
@@ -489,11 +529,16 @@ func (x *fencer) decide() {
 		once    bool
 		guessed bool
 	}
-	index := map[key]int{}
+	type group struct {
+		key
+		first, flows int
+	}
+	index := map[key]int32{}
+	var groups []group
 	for i := range x.flows {
 		f := &x.flows[i]
 		rule := slices.IndexFunc(fenceRules, func(r fenceRule) bool { return r.fits(x, f) })
-		k := key{f.dir, f.Proto, f.Port, f.dynamic, rule, x.once(f), !f.sure}
+		k := key{f.dir, f.proto, f.port, f.dynamic, rule, x.once(f), !f.sure}
 		if f.dynamic {
 			k.port = 0
 		}
@@ -502,11 +547,25 @@ func (x *fencer) decide() {
 		}
 		at, ok := index[k]
 		if !ok {
-			at = len(x.Dependencies)
+			at = int32(len(groups)) // #nosec G115 -- no more than flows
 			index[k] = at
-			x.Dependencies = append(x.Dependencies, x.dependency(f, &fenceRules[rule], k.once, k.guessed))
+			groups = append(groups, group{key: k, first: i})
 		}
-		x.add(at, f)
+		f.dependency = at
+		groups[at].flows++
+	}
+	clear(index) // a scan makes as many as there are flows
+	x.Dependencies = make([]Dependency, len(groups))
+	for i, g := range groups {
+		x.Dependencies[i] = x.dependency(&x.flows[g.first], &fenceRules[g.rule], g.once, g.guessed)
+		x.Dependencies[i].Peers = make([]Talker, 0, g.flows)
+	}
+	rest, number := x.flows, int32(-1)
+	for t := range x.host.Traffic.Each() {
+		if number++; len(rest) > 0 && rest[0].number == number {
+			x.add(&rest[0], t.Seen)
+			rest = rest[1:]
+		}
 	}
 	for i := range x.Dependencies {
 		d := &x.Dependencies[i]
@@ -518,7 +577,7 @@ func (x *fencer) decide() {
 // dependency begins one for flows like f.
 func (x *fencer) dependency(f *flow, rule *fenceRule, once, guessed bool) Dependency {
 	d := Dependency{
-		Dir: f.dir, Proto: policy.Proto(f.Proto), Protocol: f.protocol, Decision: rule.decision, Rule: rule.id,
+		Dir: f.dir, Proto: policy.Proto(f.proto), Protocol: f.protocol, Decision: rule.decision, Rule: rule.id,
 		Because: []host.Reason{{Text: rule.because}}, Once: once, Guessed: guessed,
 	}
 	switch {
@@ -527,11 +586,11 @@ func (x *fencer) dependency(f *flow, rule *fenceRule, once, guessed bool) Depend
 		d.Service, d.Name = "rpc-dynamic", "RPC, dynamic ports"
 		d.Because = append(d.Because, host.Reason{Text: "behind the mapper on port 135, which hands these ports out anew after each start: the same two talked to it, or the peer is a domain controller"})
 	case d.Proto.HasPorts():
-		d.Ports = []policy.Ports{{From: f.Port, To: f.Port}}
-		d.Service, d.Name = nameOf(d.Proto, f.Port, f.protocol)
+		d.Ports = []policy.Ports{{From: f.port, To: f.port}}
+		d.Service, d.Name = nameOf(d.Proto, f.port, f.protocol)
 	case d.Proto == policy.ICMP || d.Proto == policy.ICMPv6:
-		d.ICMP = []policy.ICMPType{{Type: uint8(f.Port), Code: -1}} // #nosec G115 -- the type of a message is a byte
-		d.Service, d.Name = fmt.Sprintf("%s-%d", d.Proto, f.Port), fmt.Sprintf("%s type %d", strings.ToUpper(d.Proto.String()), f.Port)
+		d.ICMP = []policy.ICMPType{{Type: uint8(f.port), Code: -1}} // #nosec G115 -- the type of a message is a byte
+		d.Service, d.Name = fmt.Sprintf("%s-%d", d.Proto, f.port), fmt.Sprintf("%s type %d", strings.ToUpper(d.Proto.String()), f.port)
 		if f.protocol != nil {
 			d.Service, d.Name = f.protocol.ID, f.protocol.Name
 		}
@@ -552,23 +611,24 @@ func nameOf(proto policy.Proto, port uint16, p *Protocol) (id, name string) {
 	return "", "IP protocol " + strconv.Itoa(int(proto))
 }
 
-// add counts a flow in.
-func (x *fencer) add(at int, f *flow) {
-	d := &x.Dependencies[at]
-	d.Times += f.times
-	d.Refused += f.refused
-	d.Packets += f.packets
-	d.Bytes += f.bytes
-	d.First, d.Last = widest(d.First, d.Last, f.first, f.last)
+// add counts a flow in, which was seen so.
+func (x *fencer) add(f *flow, seen []host.Sighting) {
+	at := int(f.dependency)
+	d, s := &x.Dependencies[at], x.sum(seen)
+	d.Times += s.times
+	d.Refused += s.refused
+	d.Packets += s.packets
+	d.Bytes += s.bytes
+	d.First, d.Last = widest(d.First, d.Last, s.first, s.last)
 	if d.Program == "" {
-		d.Program = f.program
+		d.Program = s.program
 	}
-	for _, s := range f.Seen {
-		if !slices.Contains(d.Readers, s.From.Reader) {
-			d.Readers = append(d.Readers, s.From.Reader)
+	for _, o := range seen {
+		if !slices.Contains(d.Readers, o.From.Reader) {
+			d.Readers = append(d.Readers, o.From.Reader)
 		}
-		if r := &d.Because[0]; len(r.From) < maxReasonSources && !slices.Contains(r.From, s.From) {
-			r.From = append(r.From, s.From)
+		if r := &d.Because[0]; len(r.From) < maxReasonSources && !slices.Contains(r.From, o.From) {
+			r.From = append(r.From, o.From)
 		}
 	}
 	i, ok := 0, false
@@ -583,11 +643,11 @@ func (x *fencer) add(at int, f *flow) {
 		d.Peers = append(d.Peers, Talker{Addr: f.peer})
 	}
 	t := &d.Peers[i]
-	t.Times += f.times
-	t.Refused += f.refused
-	t.Packets += f.packets
-	t.Bytes += f.bytes
-	t.First, t.Last = widest(t.First, t.Last, f.first, f.last)
+	t.Times += s.times
+	t.Refused += s.refused
+	t.Packets += s.packets
+	t.Bytes += s.bytes
+	t.First, t.Last = widest(t.First, t.Last, s.first, s.last)
 }
 
 // widest is the span of two spans; zero ends are not known.
@@ -645,11 +705,11 @@ func (x *fencer) unused() {
 	for i := range x.flows {
 		f := &x.flows[i]
 		if f.dir == policy.In && f.refused < f.times || f.dir == policy.In && f.times == 0 {
-			p := policy.Proto(f.Proto)
+			p := policy.Proto(f.proto)
 			if used[p] == nil {
 				used[p] = map[uint16]bool{}
 			}
-			used[p][f.Port] = true
+			used[p][f.port] = true
 		}
 	}
 	type port struct {
@@ -679,33 +739,38 @@ func (x *fencer) unused() {
 
 // count lists the peers with the numbers of what they are in.
 func (x *fencer) count() {
-	byAddr := map[netip.Addr]int{}
-	peer := func(a netip.Addr) *Peer {
-		at, ok := byAddr[a]
-		if !ok {
-			at = len(x.Peers)
-			byAddr[a] = at
-			p := Peer{Addr: a, Name: x.names[a], Place: x.place(a)}
-			for _, role := range slices.Sorted(maps.Keys(x.roles[a])) {
-				p.Roles = append(p.Roles, role)
-				p.Because = append(p.Because, x.roles[a][role])
-			}
-			x.Peers = append(x.Peers, p)
-		}
-		return &x.Peers[at]
+	addrs := slices.Collect(maps.Keys(x.roles))
+	n := len(addrs)
+	for i := range x.Dependencies {
+		n += len(x.Dependencies[i].Peers)
 	}
-	for a := range x.roles {
-		peer(a)
+	addrs = slices.Grow(addrs, n-len(addrs))
+	for i := range x.Dependencies {
+		for _, t := range x.Dependencies[i].Peers {
+			addrs = append(addrs, t.Addr)
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	addrs = slices.Compact(addrs)
+	x.Peers = make([]Peer, len(addrs))
+	for i, a := range addrs {
+		p := &x.Peers[i]
+		p.Addr, p.Name, p.Place = a, x.names[a], x.place(a)
+		for _, role := range slices.Sorted(maps.Keys(x.roles[a])) {
+			p.Roles = append(p.Roles, role)
+			p.Because = append(p.Because, x.roles[a][role])
+		}
 	}
 	for i := range x.Dependencies {
-		d := &x.Dependencies[i]
-		for _, t := range d.Peers {
-			if p := peer(t.Addr); d.Decision == Allow {
-				p.Allowed++
+		d, at := &x.Dependencies[i], 0
+		for _, t := range d.Peers { // both are in order
+			next, _ := slices.BinarySearchFunc(addrs[at:], t.Addr, netip.Addr.Compare) // it is there
+			at += next
+			if d.Decision == Allow {
+				x.Peers[at].Allowed++
 			} else {
-				p.Cut++
+				x.Peers[at].Cut++
 			}
 		}
 	}
-	slices.SortFunc(x.Peers, func(a, b Peer) int { return a.Addr.Compare(b.Addr) })
 }

@@ -343,7 +343,7 @@ func (x *fencer) why() string {
 			strings.Join(slices.Compact(kinds), ", "), records)
 	case len(x.Own) == 0:
 		return "it is not known which of the addresses in the evidence is the machine's"
-	case len(x.flows) == 0:
+	case x.countAll == 0:
 		var own []string
 		for _, a := range x.Own {
 			own = append(own, a.Addr.String())
@@ -410,7 +410,7 @@ func (x *fencer) ask(on time.Time) {
 	}
 	for _, r := range []string{"backup-server", "monitoring-server", "update-server"} {
 		for _, p := range x.options.Roles[r] {
-			if !slices.ContainsFunc(x.flows, func(f flow) bool { return p.Contains(f.peer) }) {
+			if !x.met[p] {
 				ask("what "+r+" "+p.String()+" needs", "it was named and never seen with the machine, and products differ in their ports", watch)
 			}
 		}
@@ -426,7 +426,7 @@ func (x *fencer) ask(on time.Time) {
 
 // cautions says what follows from the flows.
 func (x *fencer) cautions(note func(string, ...any)) {
-	if x.Foreign > 0 && len(x.flows) > 0 {
+	if x.Foreign > 0 && x.countAll > 0 {
 		note("Conversations in the evidence that are of other machines, and were left out: %d.", x.Foreign)
 	}
 	if n := x.host.Traffic.Lost; n > 0 {
@@ -434,7 +434,7 @@ func (x *fencer) cautions(note func(string, ...any)) {
 	}
 	var nat []string
 	for _, p := range x.Peers {
-		if slices.Contains(p.Roles, "gateway") && slices.ContainsFunc(x.flows, func(f flow) bool { return f.peer == p.Addr && f.dir == policy.In && f.protocol != nil }) {
+		if x.callers[p.Addr] {
 			nat = append(nat, p.Addr.String())
 		}
 	}
@@ -442,7 +442,7 @@ func (x *fencer) cautions(note func(string, ...any)) {
 		note("Conversations begin at the gateway %s: others may stand behind it with translated addresses (NAT), and a rule for it lets all of them in.", strings.Join(nat, ", "))
 	}
 	for _, a := range x.Own {
-		if a.Addr.Is6() && !slices.ContainsFunc(x.flows, func(f flow) bool { return f.peer.Is6() && f.place != OnLink }) {
+		if a.Addr.Is6() && x.count6 == 0 {
 			note("It has IPv6 addresses, and nothing beyond the link was seen over IPv6: the policy lets none of it through.")
 			break
 		}

@@ -231,8 +231,8 @@ type hardener struct {
 	named string
 	dc    host.Tri // whether it is a domain controller
 
-	own     map[netip.Addr]bool                   // the machine's addresses; see look
-	clients map[string]map[netip.Addr]host.Source // who used a port such as tcp/80, by whose word
+	own     map[netip.Addr]bool // the machine's addresses; see look
+	clients map[string]users    // who used a port such as tcp/80, by whose word
 }
 
 // known reports whether the release is.

@@ -388,14 +388,12 @@ func (x *hardener) used(ports []string) use {
 	x.look()
 	clients, seen := map[netip.Addr]bool{}, []host.Source{}
 	for _, p := range ports {
-		for client, from := range x.clients[p] {
+		for client := range x.clients[p].addrs {
 			clients[client] = true
-			seen = append(seen, from)
 		}
+		seen = append(seen, x.clients[p].from...)
 	}
-	slices.SortFunc(seen, func(a, b host.Source) int {
-		return cmp.Or(cmp.Compare(a.Reader, b.Reader), cmp.Compare(a.Input, b.Input), cmp.Compare(a.At, b.At))
-	})
+	slices.SortFunc(seen, compareSources)
 	at := strings.Join(ports, ", ")
 	switch {
 	case len(clients) > 0:
@@ -420,29 +418,52 @@ func (x *hardener) used(ports []string) use {
 	return use{host.No, host.Reason{Text: "nobody was seen to use " + at + "; the longest look took " + spanWords(longest), From: firstOf(unique(from))}}
 }
 
+// users are those who came to a port, and who says so: the first few sources of all.
+type users struct {
+	addrs map[netip.Addr]struct{}
+	from  []host.Source // in order, maxSources at most
+}
+
+func compareSources(a, b host.Source) int {
+	return cmp.Or(cmp.Compare(a.Reader, b.Reader), cmp.Compare(a.Input, b.Input), cmp.Compare(a.At, b.At))
+}
+
+// say notes a source, if it is among the first.
+func (u *users) say(from host.Source) {
+	at, known := slices.BinarySearchFunc(u.from, from, compareSources)
+	if known || at == maxSources {
+		return
+	}
+	u.from = slices.Insert(u.from, at, from)
+	u.from = u.from[:min(len(u.from), maxSources)]
+}
+
 // look goes through the traffic once: there may be very much of it.
 func (x *hardener) look() {
 	if x.clients != nil {
 		return
 	}
-	x.own, x.clients = map[netip.Addr]bool{}, map[string]map[netip.Addr]host.Source{}
+	x.own, x.clients = map[netip.Addr]bool{}, map[string]users{}
 	for _, a := range x.Own() {
 		x.own[a.Addr] = true
 	}
-	for _, c := range x.Traffic.All() {
+	for c := range x.Traffic.Each() {
 		name := map[host.IPProto]string{host.TCP: "tcp", host.UDP: "udp"}[c.Proto]
 		if name == "" || !x.own[c.Server] || x.own[c.Client] {
 			continue
 		}
-		port := name + "/" + strconv.Itoa(int(c.Port))
 		for _, s := range c.Seen {
 			if s.Refused >= s.Times {
 				continue
 			}
-			if x.clients[port] == nil {
-				x.clients[port] = map[netip.Addr]host.Source{}
+			port := name + "/" + strconv.Itoa(int(c.Port))
+			u := x.clients[port]
+			if u.addrs == nil {
+				u.addrs = map[netip.Addr]struct{}{}
 			}
-			x.clients[port][c.Client] = s.From
+			u.addrs[c.Client] = struct{}{}
+			u.say(s.From)
+			x.clients[port] = u
 			break
 		}
 	}

@@ -42,7 +42,7 @@ func talksOf(h *host.Host) (t talks) {
 		return t
 	}
 	t.with = map[talksKey]int{}
-	for _, c := range h.Traffic.All() {
+	for c := range h.Traffic.Each() {
 		k := talksKey{proto: c.Proto, port: c.Port, peer: c.Server, out: true}
 		if slices.Contains(t.own, c.Server) {
 			k.peer, k.out = c.Client, false

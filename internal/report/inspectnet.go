@@ -70,7 +70,7 @@ func setUpOf(h *host.Host) SetUp {
 	for _, a := range h.Own() {
 		own[a.Addr] = true
 	}
-	for _, c := range h.Traffic.All() {
+	for c := range h.Traffic.Each() {
 		for _, a := range []netip.Addr{c.Client, c.Server} {
 			if !own[a] {
 				others[a] = true

@@ -2,7 +2,7 @@ package report
 
 import (
 	"cmp"
-	"encoding/json"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/netip"
@@ -321,7 +321,7 @@ type IsolationQuestion struct {
 	Tell string `json:"what_tells"`
 }
 
-// NewIsolation makes the document of plans.
+// NewIsolation makes the document of plans. It shares times with them.
 func NewIsolation(s Isolations) *IsolationDocument {
 	d := &IsolationDocument{Schema: schemaIsolation, AsOf: s.AsOf, Hosts: each(s.Plans, isolationHostOf)}
 	if s.Check != nil && len(d.Hosts) == 1 {
@@ -405,9 +405,17 @@ func dependencyOf(d plan.Dependency) IsolationDependency {
 		Service: known(d.Service), Name: d.Name, Program: known(d.Program), Decision: d.Decision, Rule: d.Rule, Because: reasons(d.Because),
 		Times: d.Times, Refused: d.Refused, Packets: d.Packets, Bytes: d.Bytes, First: moment(d.First), Last: moment(d.Last),
 		Readers: strings0(d.Readers), Once: d.Once, Guessed: d.Guessed, Rules: strings0(d.Rules),
-		Peers: each(d.Peers, func(t plan.Talker) IsolationTalker {
-			return IsolationTalker{t.Addr, t.Times, t.Refused, t.Packets, t.Bytes, moment(t.First), moment(t.Last)}
-		}),
+		Peers: make([]IsolationTalker, len(d.Peers)),
+	}
+	at := func(t *time.Time) *time.Time { // no copy of the times of thousands
+		if t.IsZero() {
+			return nil
+		}
+		return t
+	}
+	for i := range d.Peers {
+		t := &d.Peers[i]
+		out.Peers[i] = IsolationTalker{t.Addr, t.Times, t.Refused, t.Packets, t.Bytes, at(&t.First), at(&t.Last)}
 	}
 	if k := d.Protocol; k != nil {
 		out.Known = &IsolationProtocol{k.Name, k.Kind, strings0(k.Risks), known(k.Know), known(k.Source)}
@@ -452,13 +460,6 @@ func controlOf(c plan.Hardening) IsolationControl {
 		c.ID, c.Name, c.State, known(c.Now), reasons(c.Because), known(c.Exists), c.Protects, c.Breaks, strings0(c.Set), strings0(c.Undo),
 		known(c.UndoNote), known(c.Restart), strings0(c.Tell), c.Confidence, known(c.Source),
 	}
-}
-
-func isolationJSON(w io.Writer, s Isolations, _ Options) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(NewIsolation(s))
 }
 
 // Words that text and HTML share.
@@ -930,16 +931,23 @@ func (h *IsolationHost) cuts() (out []*cutGroup) {
 // ports stand in one.
 func gathered(list []*IsolationDependency) (out []*IsolationDependency) {
 	const ports = 4 // fewer stand by themselves
-	key := func(d *IsolationDependency) string {
-		return fmt.Sprint(d.Direction, d.Protocol, each(d.Peers, func(t IsolationTalker) netip.Addr { return t.Address }))
+	type key struct {
+		dir, proto string
+		peers      [sha256.Size]byte
 	}
-	same := map[string]int{}
-	for _, d := range list {
-		same[key(d)]++
+	keys, same := make([]key, len(list)), map[key]int{}
+	for i, d := range list {
+		sum := sha256.New()
+		for j := range d.Peers {
+			a := d.Peers[j].Address.As16()
+			_, _ = sum.Write(a[:]) // it gives no error
+		}
+		keys[i] = key{d.Direction, d.Protocol, [sha256.Size]byte(sum.Sum(nil))}
+		same[keys[i]]++
 	}
-	at := map[string]*IsolationDependency{}
-	for _, d := range list {
-		k := key(d)
+	at := map[key]*IsolationDependency{}
+	for i, d := range list {
+		k := keys[i]
 		if same[k] < ports || len(d.Ports) == 0 {
 			out = append(out, d)
 			continue

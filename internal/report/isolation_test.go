@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/golden"
 	"github.com/oldguard/oldguard/internal/host"
@@ -226,6 +228,25 @@ func TestIsolationSchema(t *testing.T) {
 	visit(reflect.TypeFor[IsolationDocument]())
 	if n < 100 {
 		t.Errorf("looked at %d fields only", n)
+	}
+}
+
+// TestIsolationJSONIsTheDocument: what is written piece by piece is the encoding of the document.
+func TestIsolationJSONIsTheDocument(t *testing.T) {
+	fs01 := isolated(t, jumpHost, fileServer("FS<01>", 50))
+	for name, s := range map[string]Isolations{"one": fs01, "check": checked("FS01", fs01), "many": isolated(t, jumpHost, fileServer("FS01", 5), &host.Host{}), "none": {}} {
+		t.Run(name, func(t *testing.T) {
+			var want bytes.Buffer
+			e := json.NewEncoder(&want)
+			e.SetEscapeHTML(false)
+			e.SetIndent("", "  ")
+			if err := e.Encode(NewIsolation(s)); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.String(), writtenIsolation(t, "json", Options{}, s)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
