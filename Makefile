@@ -59,6 +59,10 @@ bench: ## benchmarks, COUNT=10 runs, compared with bench/base.txt
 bench-pages: ## how long the server takes for each page of HOSTS=20000 machines, on SQLite
 	FLEET_HOSTS=$(HOSTS) go test -count=1 -timeout 30m -run '^TestPagesOfLargeFleet$$' -v ./internal/web | grep --line-buffered -v '^=== '
 
+.PHONY: bench-alerts
+bench-alerts: ## how long the look for alerts takes over HOSTS=20000 machines, and what it allocates
+	FLEET_HOSTS=$(HOSTS) go test -count=1 -timeout 30m -run '^TestLookOverLargeFleet$$' -v ./internal/web | grep --line-buffered -v '^=== '
+
 .PHONY: screenshots
 screenshots: ## rewrite docs/screenshots, of examples and machines made of them
 	@mkdir -p docs/screenshots

@@ -147,7 +147,7 @@ func chatKinds() (out []Kind) {
 
 func ntfy(s Settings, m *Message) request {
 	// Its priorities go from 1 to 5, of which 3 is the usual.
-	r := request{url: s.get("url"), body: object{"topic": s.get("topic"), "title": line(m.Subject, maxSubject), "message": plain(m, ntfyText), "priority": 3 + int(m.worst())}}
+	r := request{url: s.get("url"), body: object{"topic": s.get("topic"), "title": line(m.Subject, maxSubject), "message": clip(short(m, ntfyText)[1:], ntfyText), "priority": 3 + int(m.worst())}}
 	if token := s.get("token"); token != "" {
 		r.header = map[string]string{"Authorization": "Bearer " + token}
 	}
@@ -277,8 +277,8 @@ func chatLines(m *Message) (out []string) {
 	if more > 0 {
 		out = append(out, fmt.Sprintf("and %d more", more))
 	}
-	if why := line(strings.TrimSpace(m.Why+" "+m.Link), maxText); why != "" {
-		out = append(out, why)
+	if m.Why != "" {
+		out = append(out, line("Why you get this: "+m.Why+". "+m.Link, maxText))
 	}
 	return out
 }

@@ -143,8 +143,8 @@ func TestChats(t *testing.T) {
 		ID: "m1", Subject: "oldguard: @everyone <!channel> *b*", Why: "it is new", Link: "https://o.example.com/alerts",
 		Items: []notify.Item{{Severity: notify.Critical, Title: "FS01", Text: "<users/all> [x](y)", Link: "https://o.example.com/hosts/1"}, {Severity: notify.Warning, Title: "FS02", Ended: true}},
 	}
-	const marked = "oldguard: @\u200beveryone \\<!channel\\> \\*b\\*\n\n\\[critical\\] FS01: \\<users/all\\> \\[x\\](y) https://o.example.com/hosts/1\n\n\\[over\\] FS02\n\nit is new https://o.example.com/alerts"
-	const plain = "oldguard: @everyone <!channel> *b*\n\n[critical] FS01: <users/all> [x](y) https://o.example.com/hosts/1\n\n[over] FS02\n\nit is new https://o.example.com/alerts"
+	const marked = "oldguard: @\u200beveryone \\<!channel\\> \\*b\\*\n\n\\[critical\\] FS01: \\<users/all\\> \\[x\\](y) https://o.example.com/hosts/1\n\n\\[over\\] FS02\n\nWhy you get this: it is new. https://o.example.com/alerts"
+	const plain = "oldguard: @everyone <!channel> *b*\n\n[critical] FS01: <users/all> [x](y) https://o.example.com/hosts/1\n\n[over] FS02\n\nWhy you get this: it is new. https://o.example.com/alerts"
 	run := func(text string) map[string]any {
 		return map[string]any{"type": "RichTextBlock", "inlines": []any{map[string]any{"type": "TextRun", "text": text}}}
 	}
@@ -160,20 +160,20 @@ func TestChats(t *testing.T) {
 			"text": "oldguard: @everyone &lt;!channel&gt; *b*",
 			"blocks": []any{
 				map[string]any{"type": "header", "text": map[string]any{"type": "plain_text", "text": "oldguard: @everyone <!channel> *b*", "emoji": false}},
-				section("[critical] FS01: <users/all> [x](y) https://o.example.com/hosts/1"), section("[over] FS02"), section("it is new https://o.example.com/alerts"),
+				section("[critical] FS01: <users/all> [x](y) https://o.example.com/hosts/1"), section("[over] FS02"), section("Why you get this: it is new. https://o.example.com/alerts"),
 			},
 		}},
 		{"teams", "/x", "", notify.Settings{"url": "/x"}, map[string]any{"type": "message", "attachments": []any{map[string]any{
 			"contentType": "application/vnd.microsoft.card.adaptive",
 			"content": map[string]any{"type": "AdaptiveCard", "$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "version": "1.4", "body": []any{
 				map[string]any{"type": "RichTextBlock", "inlines": []any{map[string]any{"type": "TextRun", "text": "oldguard: @everyone <!channel> *b*", "weight": "bolder", "size": "medium"}}},
-				run("[critical] FS01: <users/all> [x](y) https://o.example.com/hosts/1"), run("[over] FS02"), run("it is new https://o.example.com/alerts"),
+				run("[critical] FS01: <users/all> [x](y) https://o.example.com/hosts/1"), run("[over] FS02"), run("Why you get this: it is new. https://o.example.com/alerts"),
 			}},
 		}}}},
 		{"mattermost", "/x", "", notify.Settings{"url": "/x"}, map[string]any{"text": marked}},
 		{"googlechat", "/x", "", notify.Settings{"url": "/x"}, map[string]any{"text": strings.NewReplacer("<", "‹", ">", "›").Replace(plain)}},
 		{"discord", "/x", "", notify.Settings{"url": "/x"}, map[string]any{"content": marked, "allowed_mentions": map[string]any{"parse": []any{}}}},
-		{"ntfy", "/", "Bearer tk_1", notify.Settings{"url": "", "topic": "ops", "token": "tk_1"}, map[string]any{"topic": "ops", "title": "oldguard: @everyone <!channel> *b*", "message": plain, "priority": 5.0}},
+		{"ntfy", "/", "Bearer tk_1", notify.Settings{"url": "", "topic": "ops", "token": "tk_1"}, map[string]any{"topic": "ops", "title": "oldguard: @everyone <!channel> *b*", "message": strings.SplitN(plain, "\n\n", 2)[1], "priority": 5.0}},
 		{"telegram", "/bot1:a/sendMessage", "", notify.Settings{"url": "/", "token": "1:a", "chat": "-100"}, map[string]any{"chat_id": "-100", "text": plain, "link_preview_options": map[string]any{"is_disabled": true}}},
 		{"pagerduty", "/v2/enqueue", "", notify.Settings{"url": "", "key": "k"}, map[string]any{
 			"routing_key": "k", "event_action": "trigger", "dedup_key": "m1", "client": "oldguard", "client_url": "https://o.example.com/alerts",

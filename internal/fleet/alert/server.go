@@ -92,19 +92,26 @@ func (s *Server) Look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("how the fleet stands: %w", err)
 	}
-	so := Conditions(state)
-	open, err := s.Store.Open(ctx, now)
+	since := now.Add(-tellEnd)
+	alerts, err := s.Store.Open(ctx, since)
 	if err != nil {
 		return err
 	}
-	if err = s.Store.Apply(ctx, Reconcile(now, open, so)); err != nil {
+	open := slices.DeleteFunc(slices.Clone(alerts), func(a Alert) bool { return !a.Closed.IsZero() })
+	if t := Reconcile(now, open, Conditions(state)); len(t.Opened)+len(t.Changed)+len(t.Closed) > 0 {
+		if err = s.Store.Apply(ctx, t); err != nil {
+			return err
+		}
+		if alerts, err = s.Store.Open(ctx, since); err != nil { // with their numbers
+			return err
+		}
+	}
+	routes, err := s.Store.Routes(ctx)
+	if err != nil || len(routes) == 0 {
 		return err
 	}
-	since := now.Add(-tellEnd)
-	alerts, err1 := s.Store.Open(ctx, since)
-	told, err2 := s.Store.Told(ctx, since)
-	routes, err3 := s.Store.Routes(ctx)
-	if err = errors.Join(err1, err2, err3); err != nil {
+	told, err := s.Store.Told(ctx, since)
+	if err != nil {
 		return err
 	}
 	var list []Delivery
