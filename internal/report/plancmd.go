@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oldguard/oldguard/internal/format/batch"
 	"github.com/oldguard/oldguard/internal/plan"
 	"github.com/oldguard/oldguard/winver"
 )
@@ -106,7 +107,7 @@ func (c *cmdWriter) lines(text string) {
 func (c *cmdWriter) head(p *plan.Patch, name string) {
 	c.printf("@echo off")
 	c.printf("rem oldguard plan patch: %s, as of %s, %s, %s line.", name, p.AsOf, p.Entitlement, p.Line)
-	c.lines(cmdHead)
+	c.lines(cmdHead + batch.Native)
 	var builds []string
 	for _, b := range append(append([]winver.Build{p.From, p.ReachedBuild}, p.Release.Builds...), p.Target.Builds...) {
 		if n := fmt.Sprint(b.Number); b.Known() && b.Number >= p.From.Number && !slices.Contains(builds, n) {
@@ -130,7 +131,7 @@ func (c *cmdWriter) head(p *plan.Patch, name string) {
 	} {
 		c.printf(`set "OG_WANT_%s=%s"`, v[0], v[1])
 	}
-	c.lines(cmdGuard)
+	c.lines(cmdBegin + batch.Guard(batch.Name, batch.Arch, batch.Version, batch.Build, batch.ProductID, batch.GUID) + cmdArguments)
 }
 
 // steps writes each step as a part that is passed over if it is done.
@@ -233,65 +234,18 @@ rem It stops at the first failure, and at each restart, which it leaves to you: 
 rem machine and run it again. Its log and its state lie beside it; it changes nothing else but
 rem what the packages change. It downloads nothing and holds no keys.
 rem Exit status: 0 all done, 3010 restart and run it again, 2 refused, 1 failed or to be done by hand.
-
-rem A 32-bit prompt of a 64-bit Windows sees another registry and another System32.
-if not defined PROCESSOR_ARCHITEW6432 goto :native
-if not exist "%SystemRoot%\Sysnative\cmd.exe" goto :native
-"%SystemRoot%\Sysnative\cmd.exe" /d /c call "%~f0" %*
-exit /b
-
-:native
-setlocal EnableExtensions DisableDelayedExpansion
-set "PATH=%SystemRoot%\System32;%SystemRoot%;%SystemRoot%\System32\Wbem"
 `
 
-const cmdGuard = `
+const cmdBegin = `
 pushd "%~dp0" 2>nul
 if errorlevel 1 goto :nofolder
 set "OG_LOG=%~n0.log"
 set "OG_STATE=%~n0-%OG_WANT_PLAN%.state"
-set "OG_NT=HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 set "OG_CV=HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion"
 
-rem --- Is this the machine?
-call :value OG_IS "HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\ActiveComputerName" ComputerName
-if not defined OG_IS set "OG_IS=%COMPUTERNAME%"
-set "OG_WHAT=name"
-set "OG_WANT=%OG_WANT_NAME%"
-if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-call :value OG_IS "HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment" PROCESSOR_ARCHITECTURE
-set "OG_WHAT=architecture"
-set "OG_WANT=%OG_WANT_ARCH%"
-if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-call :value OG_IS "%OG_NT%" CurrentVersion
-set "OG_WHAT=version"
-set "OG_WANT=%OG_WANT_VERSION%"
-if not defined OG_WANT goto :isbuild
-if not "%OG_IS%"=="%OG_WANT%" goto :other
-:isbuild
-call :value OG_IS "%OG_NT%" CurrentBuildNumber
-set "OG_WHAT=build"
-set "OG_WANT=%OG_WANT_BUILDS%"
-if not defined OG_IS goto :other
-call set "OG_REST=%%OG_WANT: %OG_IS% =%%"
-if "%OG_REST%"=="%OG_WANT%" goto :other
-call :value OG_IS "%OG_NT%" ProductId
-set "OG_WHAT=product id"
-set "OG_WANT=%OG_WANT_PRODUCTID%"
-if not defined OG_WANT goto :isguid
-if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-:isguid
-call :value OG_IS "HKLM\SOFTWARE\Microsoft\Cryptography" MachineGuid
-set "OG_WHAT=machine GUID"
-set "OG_WANT=%OG_WANT_GUID%"
-if not defined OG_WANT goto :isadmin
-if /i not "%OG_IS%"=="%OG_WANT%" goto :other
+`
 
-:isadmin
-rem Only administrators may look into the registry of the account LOCAL SERVICE.
-reg query HKU\S-1-5-19 >nul 2>nul
-if errorlevel 1 goto :noadmin
-if /i not "%~1"=="/done" goto :begin
+const cmdArguments = `if /i not "%~1"=="/done" goto :begin
 if "%~2"=="" goto :usage
 set "OG_STEP=%~2"
 call :done
@@ -346,16 +300,6 @@ echo RESTART the machine now (shutdown /r /t 0), wait until it is up, and run th
 popd
 exit /b 3010
 
-:other
-echo REFUSED: this is for another machine. Its %OG_WHAT% is "%OG_IS%", wanted is "%OG_WANT%".
-popd
-exit /b 2
-
-:noadmin
-echo REFUSED: run it as administrator.
-popd
-exit /b 2
-
 :usage
 echo REFUSED: /done wants the id of a step, as the log has it.
 popd
@@ -365,17 +309,7 @@ exit /b 2
 echo REFUSED: the folder of this script cannot be entered.
 exit /b 2
 
-rem --- :value VARIABLE KEY NAME: a value of the registry; undefined if it is not there.
-:value
-set "%~1="
-for /f "tokens=2,*" %%a in ('reg query "%~2" /v %~3 2^>nul ^| find "REG_"') do set "%~1=%%b"
-exit /b 0
-
-rem --- :log TEXT...
-:log
->>"%OG_LOG%" echo %DATE% %TIME% %*
-exit /b 0
-
+` + batch.Refusals + "\n" + batch.Routines + `
 rem --- :isdone: 0 if the step is done.
 :isdone
 set "OG_HIT="

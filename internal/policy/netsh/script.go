@@ -1,5 +1,7 @@
 package netsh
 
+import "github.com/oldguard/oldguard/internal/format/batch"
+
 // The script is for cmd.exe as Server 2008 SP2 has it, with no PowerShell and no output in
 // the display language read, but for words that are the same in each. It has no blocks in
 // parentheses, so that one in a text ends none. Text from evidence is in the reasons of rules
@@ -34,56 +36,17 @@ rem Exit status: 0 kept, or undone as wanted; 1 failed, and undone; 2 refused; 3
 rem
 `
 
-const scriptNative = `
-rem A 32-bit prompt of a 64-bit Windows sees another registry and another System32.
-if not defined PROCESSOR_ARCHITEW6432 goto :native
-if not exist "%SystemRoot%\Sysnative\cmd.exe" goto :native
-"%SystemRoot%\Sysnative\cmd.exe" /d /c call "%~f0" %*
-exit /b
-
-:native
-setlocal EnableExtensions DisableDelayedExpansion
-set "PATH=%SystemRoot%\System32;%SystemRoot%;%SystemRoot%\System32\Wbem"
-`
-
-const scriptGuard = `set "OG_TASK=oldguard-undo"
+const scriptBegin = `set "OG_TASK=oldguard-undo"
 set "OG_DIR=%SystemRoot%\System32\LogFiles\Firewall"
-set "OG_NT=HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 
 pushd "%~dp0" 2>nul
 if errorlevel 1 goto :nofolder
 set "OG_LOG=%~n0.log"
 set "OG_AFTER=%~n0-after.txt"
 
-rem --- Is this the machine?
-call :value OG_IS "HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\ActiveComputerName" ComputerName
-if not defined OG_IS set "OG_IS=%COMPUTERNAME%"
-set "OG_WHAT=name"
-set "OG_WANT=%OG_WANT_NAME%"
-if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-call :value OG_IS "%OG_NT%" CurrentVersion
-set "OG_WHAT=version"
-set "OG_WANT=%OG_WANT_VERSION%"
-if not defined OG_WANT goto :isproduct
-if not "%OG_IS%"=="%OG_WANT%" goto :other
-:isproduct
-call :value OG_IS "%OG_NT%" ProductId
-set "OG_WHAT=product id"
-set "OG_WANT=%OG_WANT_PRODUCTID%"
-if not defined OG_WANT goto :isguid
-if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-:isguid
-call :value OG_IS "HKLM\SOFTWARE\Microsoft\Cryptography" MachineGuid
-set "OG_WHAT=machine GUID"
-set "OG_WANT=%OG_WANT_GUID%"
-if not defined OG_WANT goto :isadmin
-if /i not "%OG_IS%"=="%OG_WANT%" goto :other
+`
 
-:isadmin
-rem Only administrators may look into the registry of the account LOCAL SERVICE.
-reg query HKU\S-1-5-19 >nul 2>nul
-if errorlevel 1 goto :noadmin
->>"%OG_LOG%" echo.
+const scriptAsk = `>>"%OG_LOG%" echo.
 if errorlevel 1 goto :nofolder
 if /i "%~1"=="/confirm" goto :confirm
 if /i "%~1"=="/undo" goto :undo
@@ -217,16 +180,6 @@ echo REFUSED: group policy does not let rules of the machine itself count (Allow
 popd
 exit /b 2
 
-:other
-echo REFUSED: this is for another machine. Its %OG_WHAT% is "%OG_IS%", wanted is "%OG_WANT%".
-popd
-exit /b 2
-
-:noadmin
-echo REFUSED: run it as administrator.
-popd
-exit /b 2
-
 :usage
 echo REFUSED: it takes /yes, /confirm or /undo.
 popd
@@ -236,17 +189,7 @@ exit /b 2
 echo REFUSED: the folder of this file cannot be entered, or not be written to.
 exit /b 2
 
-rem --- :value VARIABLE KEY NAME: a value of the registry; undefined if it is not there.
-:value
-set "%~1="
-for /f "tokens=2,*" %%a in ('reg query "%~2" /v %~3 2^>nul ^| find "REG_"') do set "%~1=%%b"
-exit /b 0
-
-rem --- :log TEXT...
-:log
->>"%OG_LOG%" echo %DATE% %TIME% %*
-exit /b 0
-
+` + batch.Refusals + "\n" + batch.Routines + `
 rem --- :arm: the way back that needs nobody. /mo counts minutes from now.
 :arm
 schtasks /create /f /ru SYSTEM /sc minute /mo %OG_MINUTES% /tn "%OG_TASK%" /tr "%SystemRoot%\System32\cmd.exe /d /c %SystemRoot%\System32\netsh.exe advfirewall import %OG_OLD% && %SystemRoot%\System32\schtasks.exe /delete /f /tn %OG_TASK%" >>"%OG_LOG%" 2>&1

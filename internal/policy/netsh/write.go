@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/oldguard/oldguard/internal/format/batch"
 	"github.com/oldguard/oldguard/internal/format/netsh"
 	"github.com/oldguard/oldguard/internal/policy"
 	"github.com/oldguard/oldguard/internal/policy/space"
@@ -476,7 +477,7 @@ func (c *writer) file(name string, o Options) []byte {
 			line("%s%s", noteLine, s)
 		}
 	}
-	text(scriptNative)
+	text(batch.Native)
 	for _, v := range [][2]string{
 		{"WANT_NAME", name},
 		{"WANT_VERSION", o.Version},
@@ -488,7 +489,9 @@ func (c *writer) file(name string, o Options) []byte {
 	} {
 		line(`set "OG_%s=%s"`, v[0], v[1])
 	}
-	text(scriptGuard)
+	text(scriptBegin)
+	text(batch.Guard(batch.Name, batch.Version, batch.ProductID, batch.GUID))
+	text(scriptAsk)
 	run := func(failed, format string, args ...any) {
 		line("netsh advfirewall %s >>\"%%OG_LOG%%\" 2>&1", fmt.Sprintf(format, args...))
 		if failed != "" {

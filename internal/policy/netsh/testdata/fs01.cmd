@@ -40,7 +40,6 @@ set "OG_COUNT=11"
 set "OG_MINUTES=15"
 set "OG_TASK=oldguard-undo"
 set "OG_DIR=%SystemRoot%\System32\LogFiles\Firewall"
-set "OG_NT=HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 
 pushd "%~dp0" 2>nul
 if errorlevel 1 goto :nofolder
@@ -49,29 +48,28 @@ set "OG_AFTER=%~n0-after.txt"
 
 rem --- Is this the machine?
 call :value OG_IS "HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\ActiveComputerName" ComputerName
-if not defined OG_IS set "OG_IS=%COMPUTERNAME%"
 set "OG_WHAT=name"
 set "OG_WANT=%OG_WANT_NAME%"
+if not defined OG_IS set "OG_IS=%COMPUTERNAME%"
 if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-call :value OG_IS "%OG_NT%" CurrentVersion
+call :value OG_IS "HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion" CurrentVersion
 set "OG_WHAT=version"
 set "OG_WANT=%OG_WANT_VERSION%"
-if not defined OG_WANT goto :isproduct
-if not "%OG_IS%"=="%OG_WANT%" goto :other
-:isproduct
-call :value OG_IS "%OG_NT%" ProductId
+if not defined OG_WANT goto :afterversion
+if /i not "%OG_IS%"=="%OG_WANT%" goto :other
+:afterversion
+call :value OG_IS "HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion" ProductId
 set "OG_WHAT=product id"
 set "OG_WANT=%OG_WANT_PRODUCTID%"
-if not defined OG_WANT goto :isguid
+if not defined OG_WANT goto :afterproductid
 if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-:isguid
+:afterproductid
 call :value OG_IS "HKLM\SOFTWARE\Microsoft\Cryptography" MachineGuid
 set "OG_WHAT=machine GUID"
 set "OG_WANT=%OG_WANT_GUID%"
-if not defined OG_WANT goto :isadmin
+if not defined OG_WANT goto :afterguid
 if /i not "%OG_IS%"=="%OG_WANT%" goto :other
-
-:isadmin
+:afterguid
 rem Only administrators may look into the registry of the account LOCAL SERVICE.
 reg query HKU\S-1-5-19 >nul 2>nul
 if errorlevel 1 goto :noadmin
@@ -247,6 +245,15 @@ echo REFUSED: group policy does not let rules of the machine itself count (Allow
 popd
 exit /b 2
 
+:usage
+echo REFUSED: it takes /yes, /confirm or /undo.
+popd
+exit /b 2
+
+:nofolder
+echo REFUSED: the folder of this file cannot be entered, or not be written to.
+exit /b 2
+
 :other
 echo REFUSED: this is for another machine. Its %OG_WHAT% is "%OG_IS%", wanted is "%OG_WANT%".
 popd
@@ -255,15 +262,6 @@ exit /b 2
 :noadmin
 echo REFUSED: run it as administrator.
 popd
-exit /b 2
-
-:usage
-echo REFUSED: it takes /yes, /confirm or /undo.
-popd
-exit /b 2
-
-:nofolder
-echo REFUSED: the folder of this file cannot be entered, or not be written to.
 exit /b 2
 
 rem --- :value VARIABLE KEY NAME: a value of the registry; undefined if it is not there.
