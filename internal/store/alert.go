@@ -83,6 +83,12 @@ func (a *Alerts) Alerts(ctx context.Context, q alert.Query) ([]alert.Alert, erro
 	case alert.StateClosed:
 		s.Where("closed > 0")
 	}
+	if q.Rule != "" {
+		s.Where("rule = ?", q.Rule)
+	}
+	if q.Severity > notify.Note {
+		s.Where("severity >= ?", int(q.Severity))
+	}
 	if q.Before > 0 {
 		s.Where("id < ?", q.Before)
 	}

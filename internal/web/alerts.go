@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -42,11 +43,26 @@ const (
 
 // alertsData is what the page of alerts shows.
 type alertsData struct {
-	State  alert.Standing
+	alert.Query
 	List   []alert.Alert
 	Older  int64
 	Decide bool
 	Rules  []alert.Rule
+}
+
+// address is that of the same page in another state or further back.
+func (d *alertsData) address(state alert.Standing, before int64) string {
+	v := url.Values{"state": {string(state)}}
+	if d.Rule != "" {
+		v.Set("rule", d.Rule)
+	}
+	if d.Severity > notify.Note {
+		v.Set("severity", d.Severity.String())
+	}
+	if before != 0 {
+		v.Set("before", strconv.FormatInt(before, 10))
+	}
+	return "/alerts?" + v.Encode()
 }
 
 func standingOf(word string) alert.Standing {
@@ -58,11 +74,14 @@ func standingOf(word string) alert.Standing {
 }
 
 func (s *Server) alertsPage(w http.ResponseWriter, r *http.Request) {
-	q := alert.Query{State: standingOf(r.URL.Query().Get("state")), Now: s.Now(), Limit: alertsPageSize}
+	q := alert.Query{State: standingOf(r.URL.Query().Get("state")), Rule: r.URL.Query().Get("rule"), Now: s.Now(), Limit: alertsPageSize}
+	if severity, err := notify.ParseSeverity(r.URL.Query().Get("severity")); err == nil {
+		q.Severity = severity
+	}
 	if before, err := strconv.ParseInt(r.URL.Query().Get("before"), 10, 64); err == nil {
 		q.Before = before
 	}
-	d := alertsData{State: q.State, Decide: visitOf(r.Context()).who.May(access.Decide), Rules: alert.Rules()}
+	d := alertsData{Query: q, Decide: visitOf(r.Context()).who.May(access.Decide), Rules: alert.Rules()}
 	var err error
 	if d.List, err = s.Alerts.Store.Alerts(r.Context(), q); err != nil {
 		s.fault(w, r, err)

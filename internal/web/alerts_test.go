@@ -90,6 +90,16 @@ func TestAlertsAndMessages(t *testing.T) {
 	if root.get("/alerts?state=acknowledged"); !strings.Contains(root.body, "operator knows of it") {
 		t.Errorf("acknowledged: %s", root.body)
 	}
+	for query, want := range map[string]bool{"rule=risk": true, "rule=unseen": false, "severity=note": true, "severity=critical": false, "severity=x&rule=": true} {
+		if root.get("/alerts?state=acknowledged&" + query); strings.Contains(root.body, "CVE-2020-0787") != want {
+			t.Errorf("%s: the risk is there: %v", query, !want)
+		}
+		if !strings.Contains(query, "=x") {
+			if res, body := s.call("GET", "/api/v1/alerts?state=acknowledged&"+query, token, ""); res.StatusCode != http.StatusOK || strings.Contains(body, "CVE-2020-0787") != want {
+				t.Errorf("API, %s: %d %s", query, res.StatusCode, body)
+			}
+		}
+	}
 	root.get("/audit")
 	for _, want := range []string{"channel-test", "alert-acknowledge", "route"} {
 		if !strings.Contains(root.body, want) {

@@ -52,9 +52,11 @@ func (a *api) alerts() {
 		return
 	}
 	type alertsIn struct {
-		State  string `query:"state" enum:"open,acknowledged,closed" default:"open"`
-		Cursor int64  `query:"cursor" minimum:"0" doc:"next of the page before"`
-		Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
+		State    string `query:"state" enum:"open,acknowledged,closed" default:"open"`
+		Rule     string `query:"rule" maxLength:"40" doc:"of this rule"`
+		Severity string `query:"severity" enum:"note,warning,critical" default:"note" doc:"at least"`
+		Cursor   int64  `query:"cursor" minimum:"0" doc:"next of the page before"`
+		Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 	}
 	type alertsOut struct {
 		Body struct {
@@ -63,7 +65,11 @@ func (a *api) alerts() {
 		}
 	}
 	add(a, "GET", "/alerts", access.See, "alerts, the newest first", func(ctx context.Context, in *alertsIn) (*alertsOut, error) {
-		list, err := a.s.Alerts.Store.Alerts(ctx, alert.Query{State: alert.Standing(in.State), Now: a.s.Now(), Before: in.Cursor, Limit: in.Limit})
+		severity, err := notify.ParseSeverity(in.Severity)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", fleet.ErrInvalid, err)
+		}
+		list, err := a.s.Alerts.Store.Alerts(ctx, alert.Query{State: alert.Standing(in.State), Rule: in.Rule, Severity: severity, Now: a.s.Now(), Before: in.Cursor, Limit: in.Limit})
 		out := &alertsOut{}
 		out.Body.Alerts = make([]AlertBody, 0, len(list))
 		for i := range list {

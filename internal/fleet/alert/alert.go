@@ -174,12 +174,23 @@ type Batch struct {
 }
 
 // Plan decides what is told now. Once one alert of a group is due, those that wait go
-// with it.
+// with it. Where a machine has another open alert of the same rule, as after a second
+// vulnerability of a kind, it is not told that the first is over.
 func Plan(now time.Time, routes []Route, alerts []Alert, hosts map[int64]*Machine, told []Told) (out []Batch) {
 	type pair struct{ route, alert int64 }
 	last := make(map[pair]Told, len(told))
 	for _, t := range told {
 		last[pair{t.Route, t.Alert}] = t
+	}
+	type about struct {
+		rule string
+		host int64
+	}
+	goesOn := map[about]bool{}
+	for i := range alerts {
+		if a := &alerts[i]; a.Closed.IsZero() && a.Host != 0 {
+			goesOn[about{a.Rule, a.Host}] = true
+		}
 	}
 	for _, r := range routes {
 		patient, eager := r, r
@@ -189,6 +200,9 @@ func Plan(now time.Time, routes []Route, alerts []Alert, hosts map[int64]*Machin
 		var names []string
 		for i := range alerts {
 			a := &alerts[i]
+			if !a.Closed.IsZero() && goesOn[about{a.Rule, a.Host}] {
+				continue
+			}
 			h := hosts[a.Host]
 			send, why := Due(&eager, a, h, last[pair{r.ID, a.ID}], now)
 			if !send {

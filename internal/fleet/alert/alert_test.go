@@ -66,6 +66,9 @@ func TestConditions(t *testing.T) {
 		{"unseen", alert.State{Machines: []alert.Machine{
 			machine(1, "a", func(m *alert.Machine) { m.Seen = now.Add(-31 * day) }), machine(2, "b", func(m *alert.Machine) { m.Seen = now.Add(-30 * day) }),
 		}}, []string{"unseen, host 1, note, a was last seen on 2026-10-25"}},
+		{"unseen_critical", alert.State{Machines: []alert.Machine{
+			machine(1, "a", func(m *alert.Machine) { m.Seen, m.Criticality = now.Add(-31*day), fleet.CriticalityHigh }),
+		}}, []string{"unseen, host 1, warning, a was last seen on 2026-10-25"}},
 		{"conflict", alert.State{Conflicts: []fleet.Conflict{{ID: 3}}}, []string{"conflict, conflict 3, warning, Somebody must decide who is who"}},
 		{"risk", alert.State{Risks: []fleet.Risk{
 			{ID: 1, CVE: "C", Until: today + 30}, {ID: 2, Until: today + 31}, {ID: 3, CVE: "C", Until: today - 1}, {ID: 4, Until: today - 31}, {ID: 5, Host: 99, Until: today},
@@ -155,6 +158,37 @@ func TestDue(t *testing.T) {
 			send, why := alert.Due(&tt.r, &tt.a, &h, tt.last, now)
 			if send != tt.send || why != tt.why {
 				t.Errorf("Due() = %v, %q; want %v, %q", send, why, tt.send, tt.why)
+			}
+		})
+	}
+}
+
+// TestPlanOfEnds: the end of an alert is told, unless another takes its place.
+func TestPlanOfEnds(t *testing.T) {
+	is := func(id, host int64, rule string, closed time.Time) alert.Alert {
+		return alert.Alert{ID: id, Condition: alert.Condition{Rule: rule, Host: host, Title: rule}, Opened: now.Add(-day), Closed: closed}
+	}
+	over := now.Add(-time.Hour)
+	told := []alert.Told{{Alert: 1, At: now.Add(-day)}, {Alert: 2, At: now}}
+	for _, tt := range []struct {
+		name  string
+		other alert.Alert
+		want  []int64
+	}{
+		{"another_goes_on", is(2, 7, "exploited", time.Time{}), nil},
+		{"another_is_over_too", is(2, 7, "exploited", over), []int64{1, 2}},
+		{"another_rule", is(2, 7, "unseen", time.Time{}), []int64{1}},
+		{"another_machine", is(2, 8, "exploited", time.Time{}), []int64{1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []int64
+			for _, b := range alert.Plan(now, []alert.Route{{Ended: true}}, []alert.Alert{is(1, 7, "exploited", over), tt.other}, nil, told) {
+				for _, a := range b.Alerts {
+					got = append(got, a.ID)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}

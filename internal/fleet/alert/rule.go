@@ -58,6 +58,9 @@ type Machine struct {
 	Seen        time.Time
 }
 
+// matters tells whether people said that much depends on it.
+func (m *Machine) matters() bool { return m.Criticality >= fleet.CriticalityHigh }
+
 // Loss is what a machine had and has no more; see fleet.Loss.
 type Loss struct {
 	Host      int64
@@ -90,7 +93,7 @@ func Rules() []Rule {
 		{"support", "support ends", "support of a machine's release, or a paid programme for it, ends within 90 days; one alert for each release", support},
 		{"source", "sources are old", "sources of the catalogue speak about no day of the last 45, so that what came since is not known; one alert for all of them", source},
 		{"went-back", "went back", "a machine has a lower build than before, a vulnerability that was fixed is open again, or an update that was in force is gone, by the machine's own evidence and not because the catalogue says otherwise; over when all is back, or after 30 days", wentBack},
-		{"unseen", "not seen", "no evidence of a machine for 30 days", unseen},
+		{"unseen", "not seen", "no evidence of a machine for 30 days; a warning where the machine's criticality is high or critical, else a note", unseen},
 		{"conflict", "who is who", "evidence fits no machine or several, or two machines share what should tell them apart", conflict},
 		{"risk", "accepted risk ends", "an accepted risk ends within 30 days, or ended in the last 30", risk},
 		{"upload", "upload failed", "nothing in an upload of the last 7 days could be read", upload},
@@ -128,7 +131,7 @@ func exploited(s *State, add func(Condition)) {
 			continue
 		}
 		severity := notify.Warning
-		if h.Criticality == fleet.CriticalityHigh || h.Criticality == fleet.CriticalityCritical {
+		if h.matters() {
 			severity = notify.Critical
 		}
 		what := "a newly exploited vulnerability is open"
@@ -248,8 +251,12 @@ func unseen(s *State, add func(Condition)) {
 		if h.Seen.IsZero() || s.Now.Sub(h.Seen) <= unseenAfter {
 			continue
 		}
+		severity := notify.Note
+		if h.matters() {
+			severity = notify.Warning
+		}
 		add(Condition{
-			Key: fmt.Sprintf("host %d", h.ID), Host: h.ID, Severity: notify.Note, Path: hostPath(h.ID),
+			Key: fmt.Sprintf("host %d", h.ID), Host: h.ID, Severity: severity, Path: hostPath(h.ID),
 			Title: nameOf(h) + " was last seen on " + catalog.DateOf(h.Seen).String(), Text: "Bring newer evidence, or say that it is retired.",
 		})
 	}

@@ -41,10 +41,12 @@ type Alerts interface {
 
 // Query chooses alerts, the newest first.
 type Query struct {
-	State  Standing
-	Now    time.Time
-	Before int64 // those with a lower id; 0 is from the newest on
-	Limit  int   // at most fleet.MaxPage, which 0 is too
+	State    Standing
+	Rule     string          // empty is every one
+	Severity notify.Severity // at least
+	Now      time.Time
+	Before   int64 // those with a lower id; 0 is from the newest on
+	Limit    int   // at most fleet.MaxPage, which 0 is too
 }
 
 // Standing is how an alert stands.

@@ -59,6 +59,14 @@ func alerts(t *testing.T, open Reopen) {
 		must(t, err)
 		want(t, "state "+string(state), w, list)
 	}
+	for q, w := range map[alert.Query]int{
+		{Rule: "unseen"}: 2, {Rule: "source"}: 0, {Severity: notify.Warning}: 2, {Severity: notify.Critical}: 0, {State: alert.StateClosed, Rule: "unseen", Severity: notify.Warning}: 1,
+	} {
+		q.Now = now
+		list, err = s.Alerts(ctx, q)
+		must(t, err)
+		want(t, fmt.Sprintf("%+v", q), w, len(list))
+	}
 	list, err = s.Open(ctx, now)
 	must(t, err)
 	want(t, "closed since", []alert.Alert{one, two}, list)
