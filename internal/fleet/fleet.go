@@ -51,7 +51,7 @@ type Server struct {
 	Config
 	evidence Folder
 	places   locks
-	large    locks // held while a large upload is read
+	large    locks // held while an upload is read that is not small: see Upload.lane
 	current  atomic.Pointer[inUse]
 	sources  sync.Map // by digest, of catalogues that machines were judged by
 	pack     *zstd.Encoder

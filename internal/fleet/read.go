@@ -49,9 +49,23 @@ const (
 	// staleTries is how often something is tried that others change meanwhile.
 	staleTries = 20
 	// largeUpload is from which size on uploads are read one at a time: what is in them is
-	// in memory meanwhile. Several machines of one are assessed at a time all the same.
+	// in memory meanwhile, and an archive may be 200 times as large unpacked. Several machines
+	// of one are assessed at a time all the same. Of those from midUpload on some are.
 	largeUpload = 256 << 10
+	midUpload   = 32 << 10
+	midAtOnce   = 3
 )
+
+// lane is what an upload is read in, of which each holds one at a time; empty for none.
+func (u *Upload) lane() string {
+	switch {
+	case u.Size >= largeUpload:
+		return "large"
+	case u.Size >= midUpload:
+		return fmt.Sprint("mid ", u.ID%midAtOnce)
+	}
+	return ""
+}
 
 // Works are the jobs of the fleet.
 func (s *Server) Works() []Work {
@@ -103,8 +117,8 @@ func (s *Server) readUpload(ctx context.Context, task Task) (err error) {
 			done[k.Part] = true
 		}
 	}
-	if u.Size >= largeUpload {
-		defer s.large.lock([]string{""})()
+	if lane := u.lane(); lane != "" {
+		defer s.large.lock([]string{lane})()
 	}
 	b := reading{server: s, upload: &u, storing: &tasks{slots: make(chan struct{}, 2)}}
 	defer func() { err = errors.Join(err, b.storing.wait()) }()
@@ -142,7 +156,8 @@ func (s *Server) read(ctx context.Context, u *Upload) iter.Seq2[*host.Host, erro
 	return s.readNoting(ctx, u, func([]host.Gap) {})
 }
 
-// readNoting is read, with the gaps of what was left out.
+// readNoting is read, with the gaps of files that could not be read: they are said of the upload,
+// also where they are gaps of the only machine in it.
 func (s *Server) readNoting(ctx context.Context, u *Upload, unread func([]host.Gap)) iter.Seq2[*host.Host, error] {
 	return func(yield func(*host.Host, error) bool) {
 		f, err := s.evidence.Open(u.Hash)
@@ -156,6 +171,9 @@ func (s *Server) readNoting(ctx context.Context, u *Upload, unread func([]host.G
 			if err == nil && len(h.Origins()) == 0 {
 				unread(h.Gaps)
 				continue
+			}
+			if err == nil {
+				unread(slices.DeleteFunc(slices.Clone(h.Gaps), func(g host.Gap) bool { return g.What != "file" }))
 			}
 			if !yield(h, err) || err != nil {
 				return
@@ -187,7 +205,11 @@ func (b *reading) trouble() string {
 	const most = 5
 	var list []string
 	for _, g := range b.gaps {
-		list = append(list, g.From.Input+": "+g.Why)
+		at := ""
+		if g.From.At != "" {
+			at = " (" + g.From.At + ")"
+		}
+		list = append(list, g.From.Input+at+": "+g.Why)
 	}
 	if n := len(list) - most; n > 0 {
 		list = append(list[:most], fmt.Sprintf("and %d more", n))

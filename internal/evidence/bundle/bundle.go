@@ -2,12 +2,14 @@
 // as folder or cabinet, and any ZIP archive or cabinet of evidence. It unpacks, checks what
 // the collector noted about its own work, and leaves the files to the other readers.
 //
-// An archive comes from anywhere. What it states is bounded before anything is unpacked, it
-// is unpacked into memory only, and an archive within an archive is not opened.
+// An archive comes from anywhere. What is unpacked is chosen by what it states, within bounds, and
+// into memory only, and an archive within an archive is not opened. What is left out is a gap, and
+// hides nothing that is beside it.
 package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +32,9 @@ var Reader = evidence.Reader{
 the folder as a ZIP archive; also any ZIP archive or cabinet of evidence. The files in it are read as in a folder, and
 what the collector noted with them: what it could not collect, whether it came to its end, and the SHA-1 of each file,
 so that a file that was changed since is shown. The checksums detect accidents and careless changes; whoever changes
-a file on purpose can change its checksum too. An archive with unsafe names, of more than 256 MiB, with more than 5000
-files or packed over 200 times, or one within another, is refused.`,
+a file on purpose can change its checksum too. Of an archive up to 5000 files and 256 MiB are read, the small ones
+first; what is beyond that, has an unsafe name or is packed over 200 times is left out and named. An archive within
+another is not opened.`,
 	Sniff: func(p evidence.Probe) bool {
 		return isZIP(p.Head) || cab.Is(p.Head) || strings.HasPrefix(p.Text, statusMagic) || strings.HasPrefix(p.Text, manifestMagic) || unread[strings.ToLower(base(p.Name))]
 	},
@@ -42,7 +45,9 @@ files or packed over 200 times, or one within another, is refused.`,
 // the export of Component Based Servicing, which packs 30 times.
 const (
 	maxUnpacked = 256 << 20
+	maxPassed   = 1 << 30 // of a cabinet, also what is thrown away to come to a file behind it
 	maxRatio    = 200
+	ratioFrom   = 1 << 20 // a small file may be packed better
 	maxFiles    = 5000
 	maxName     = 500
 )
@@ -96,14 +101,20 @@ func collected(in evidence.Input) bool {
 
 // packed is a file in an archive, before it is unpacked.
 type packed struct {
-	name string // as stated
-	size int64  // as stated; unpacking gives no more
+	name   string // as stated
+	size   int64  // as stated; unpacking gives no more
+	stored int64  // packed, as stated; that of the whole archive where it cannot be told
+	folder int    // of a cabinet
+	reach  int64  // of a cabinet: its end in the folder
 }
 
 // archive is what the two kinds have in common.
 type archive interface {
 	// list gives the files in their order, folders left out.
 	list() []packed
+	// reach reports whether a file can be come to with those for which it did before. It is asked
+	// in the order in which the files lie.
+	reach(i int) bool
 	// unpack gives to keep the content of those files for which it asks, by their place in
 	// the list, or why there is none.
 	unpack(ctx context.Context, wanted func(i int) bool, keep func(i int, b []byte, err error)) error
@@ -130,11 +141,16 @@ func unpack(ctx context.Context, in evidence.Input, h *host.Host, cabinet bool) 
 		return nil, err
 	}
 	list := a.list()
-	if err = acceptable(list, in.File.Size()); err != nil {
+	if err = evident(list); err != nil {
 		return nil, err
 	}
 	gap := func(name, why string) {
 		h.Gap(host.Gap{What: "file", From: host.Source{Reader: readerName, Input: in.Name, At: shown(name)}, Why: why})
+	}
+	left := max(0, len(list)-maxFiles)
+	if left > 0 {
+		gap(list[maxFiles].name, fmt.Sprintf("it and what is behind it in the archive, %d files, were not unpacked: of an archive %d are", left, maxFiles))
+		list = list[:maxFiles]
 	}
 	paths := make([]string, len(list))
 	taken := map[string]bool{}
@@ -151,9 +167,15 @@ func unpack(ctx context.Context, in evidence.Input, h *host.Host, cabinet bool) 
 			paths[i], taken[key] = p, true
 		}
 	}
+	for i, why := range choose(a, list, in.File.Size(), func(i int) bool { return paths[i] != "" }) {
+		if why != "" {
+			gap(list[i].name, "it was not unpacked: "+why)
+			paths[i] = ""
+		}
+	}
 	files := map[string][]byte{} // by their paths in lower case
 	var nested []evidence.Input
-	err = a.unpack(ctx, func(i int) bool { return paths[i] != "" }, func(i int, b []byte, err error) {
+	err = a.unpack(ctx, func(i int) bool { return i < len(paths) && paths[i] != "" }, func(i int, b []byte, err error) {
 		if err != nil {
 			gap(list[i].name, err.Error())
 			return
@@ -190,28 +212,63 @@ func folder(files []evidence.Input, name string) (list []evidence.Neighbour) {
 	return list
 }
 
-// acceptable refuses an archive by what it states, before anything is unpacked. size is that
-// of its file.
-func acceptable(list []packed, size int64) error {
-	if len(list) > maxFiles {
-		return fmt.Errorf("it holds %d files; an archive with more than %d is not unpacked", len(list), maxFiles)
-	}
-	var total int64
+// evident refuses what is no evidence.
+func evident(list []packed) error {
 	for _, f := range list {
 		for _, known := range foreign {
 			if strings.EqualFold(f.name, known.name) {
 				return errors.New(known.what)
 			}
 		}
-		if f.size < 0 || f.size > maxUnpacked || total+f.size > maxUnpacked {
-			return fmt.Errorf("it holds more than %d MiB; unpack it, and name the folder", maxUnpacked>>20)
-		}
-		total += f.size
-	}
-	if total > maxRatio*max(size, 1) {
-		return fmt.Errorf("it would be %d times as large unpacked, which no evidence is; more than %d times is refused", total/max(size, 1), maxRatio)
 	}
 	return nil
+}
+
+// choose says of each file that is asked for why it is not unpacked, by what the archive states;
+// empty if it is. Small ones come first, so that a large one does not hide them. size is that of
+// the archive's file.
+func choose(a archive, list []packed, size int64, asked func(int) bool) (why []string) {
+	why = make([]string, len(list))
+	order := make([]int, 0, len(list))
+	for i, f := range list {
+		switch {
+		case !asked(i):
+		case f.size < 0 || f.size > maxUnpacked:
+			why[i] = fmt.Sprintf("it has more than %d MiB; unpack the archive, and name the folder", maxUnpacked>>20)
+		case f.size > ratioFrom && f.size > maxRatio*max(f.stored, 1):
+			why[i] = fmt.Sprintf("it would be %d times as large unpacked, which no evidence is; more than %d times is refused", f.size/max(f.stored, 1), maxRatio)
+		default:
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(list[x].size, list[y].size) })
+	total, stored := int64(0), int64(0)
+	for n, i := range order {
+		total += list[i].size
+		if total > maxUnpacked {
+			for _, i := range order[n:] {
+				why[i] = fmt.Sprintf("with it the archive would have more than %d MiB; unpack the archive, and name the folder", maxUnpacked>>20)
+			}
+			order = order[:n]
+			break
+		}
+	}
+	slices.SortFunc(order, func(x, y int) int {
+		return cmp.Or(cmp.Compare(list[x].folder, list[y].folder), cmp.Compare(list[x].reach, list[y].reach), cmp.Compare(x, y))
+	})
+	for _, i := range order {
+		// Where it cannot be told what is whose, there is nothing to add up.
+		if list[i].stored < size {
+			stored += list[i].stored
+		}
+		switch {
+		case stored > size:
+			why[i] = "what is packed of the files in the archive is more than the archive: they overlap"
+		case !a.reach(i):
+			why[i] = fmt.Sprintf("more than %d MiB would be unpacked to come to it", maxPassed>>20)
+		}
+	}
+	return why
 }
 
 func section(b []byte) *io.SectionReader {

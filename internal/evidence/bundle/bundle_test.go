@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha1"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -256,10 +257,6 @@ func TestPathTricks(t *testing.T) {
 
 func TestBombs(t *testing.T) {
 	zeros := strings.Repeat("\x00", 8<<20)
-	many := map[string]string{}
-	for i := range 6000 {
-		many[fmt.Sprintf("%d.txt", i)] = ""
-	}
 	inner := zipped(t, map[string]string{"zeros.txt": zeros[:100_000]})
 	lie := zipped(t, map[string]string{"ver.txt": strings.Repeat("a", 100_000)})
 	at := bytes.LastIndex(lie, []byte("PK\x01\x02"))
@@ -272,11 +269,10 @@ func TestBombs(t *testing.T) {
 	}{
 		"ratio_zip":          {zipped(t, map[string]string{"zeros.txt": zeros}), "times as large unpacked"},
 		"ratio_cab":          {cabinet(map[string]string{"zeros.txt": zeros}), "times as large unpacked"},
-		"count":              {zipped(t, many), "it holds 6000 files"},
+		"states_4_gigabytes": {huge, "it has more than 256 MiB"},
 		"nested":             {zipped(t, map[string]string{"inner.zip": string(inner)}), "an archive within an archive"},
 		"nested_cab":         {cabinet(map[string]string{"inner.zip": string(inner)}), "an archive within an archive"},
 		"longer_than_stated": {lie, "it cannot be unpacked"},
-		"states_4_gigabytes": {huge, "it holds more than 256 MiB"},
 		"cut":                {lie[:len(lie)-30], "the ZIP archive cannot be read"},
 		"empty":              {zipped(t, nil), "the archive is empty"},
 		"office":             {zipped(t, map[string]string{"[Content_Types].xml": "<x/>", "word/document.xml": "<x/>"}), "it is an Office document"},
@@ -288,6 +284,66 @@ func TestBombs(t *testing.T) {
 				t.Errorf("gaps %q, want one with %q", gaps, tc.want)
 			}
 		})
+	}
+}
+
+// TestBombsHideNothing: what is left out of an archive is named, and what is beside it is read.
+func TestBombsHideNothing(t *testing.T) {
+	good := example(t, "fs01/systeminfo.txt")
+	zeros := strings.Repeat("\x00", 8<<20)
+	with := func(more map[string]string) map[string]string {
+		more["good.txt"] = good
+		return more
+	}
+	huge := zipped(t, with(map[string]string{"z.txt": strings.Repeat("a", 100_000)}))
+	copy(huge[bytes.LastIndex(huge, []byte("PK\x01\x02"))+24:], []byte{0xff, 0xff, 0xff, 0xf0})
+	many := map[string]string{"0.good.txt": good} // it comes before 0.txt
+	for i := range 6000 {
+		many[fmt.Sprintf("%d.txt", i)] = ""
+	}
+	for name, tc := range map[string]struct {
+		data     []byte
+		at, want string
+	}{
+		"zip_packed_too_well":     {zipped(t, with(map[string]string{"a.txt": zeros, "b/b.txt": "x"})), "a.txt", "times as large unpacked"},
+		"cabinet_packed_too_well": {cabinet(with(map[string]string{"a.txt": zeros})), "a.txt", "times as large unpacked"},
+		"states_4_gigabytes":      {huge, "z.txt", "it has more than 256 MiB"},
+		"too_many":                {zipped(t, many), "5498.txt", "it and what is behind it in the archive, 1001 files, were not unpacked"},
+		"within":                  {zipped(t, with(map[string]string{"inner.zip": string(zipped(t, map[string]string{"zeros.txt": zeros}))})), "", "an archive within an archive"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gaps, h := gapsOf(t, tc.data)
+			found := false
+			for i, why := range gaps {
+				found = found || strings.Contains(why, tc.want) && (tc.at == "" || h.Gaps[i].From.At == tc.at)
+			}
+			if !found {
+				t.Errorf("gaps %.300q, want one at %q with %q", gaps, tc.at, tc.want)
+			}
+			if h.Name.Or("") != "FS01" || !h.Build.Known() {
+				t.Errorf("what is beside it says %q, %v", h.Name.Or(""), h.Build.Claims())
+			}
+			again, _ := gapsOf(t, tc.data)
+			if diff := cmp.Diff(gaps, again); diff != "" {
+				t.Errorf("another time (-first +then):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLongListing: a list of files that is longer than any takes no memory.
+func TestLongListing(t *testing.T) {
+	one := zipped(t, map[string]string{strings.Repeat("a", 500): ""})
+	at := bytes.Index(one, []byte("PK\x01\x02"))
+	end := bytes.LastIndex(one, []byte("PK\x05\x06"))
+	list := bytes.Repeat(one[at:end], 40_000)
+	b := slices.Concat(one[:at], list, one[end:])
+	binary.LittleEndian.PutUint16(b[len(b)-14:], 40_000)
+	binary.LittleEndian.PutUint16(b[len(b)-12:], 40_000)
+	binary.LittleEndian.PutUint32(b[len(b)-10:], uint32(len(list)))
+	gaps, _ := gapsOf(t, b)
+	if len(gaps) != 1 || !strings.Contains(gaps[0], "its list of files has more than 16 MiB") {
+		t.Errorf("gaps %q", gaps)
 	}
 }
 

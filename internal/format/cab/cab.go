@@ -396,9 +396,18 @@ func dosTime(date, clock uint16) time.Time {
 // they lie. The reader is good only until visit returns; what visit leaves unread is passed
 // over. Walk ends with the first error, that of visit included.
 func (c *Cabinet) Walk(visit func(f *File, r io.Reader) error) error {
+	return c.WalkSome(func(*File) bool { return true }, visit)
+}
+
+// WalkSome is Walk for those files alone that are wanted. A folder is unpacked as far as the last
+// of them reaches, and not at all for none.
+func (c *Cabinet) WalkSome(wanted func(*File) bool, visit func(f *File, r io.Reader) error) error {
 	var u *unpacker
 	folder := -1
 	for _, f := range c.order {
+		if !wanted(f) {
+			continue
+		}
 		if f.Folder != folder {
 			var err error
 			if u, err = c.unpack(f.Folder); err != nil {
@@ -419,6 +428,9 @@ func (c *Cabinet) Walk(visit func(f *File, r io.Reader) error) error {
 	}
 	return nil
 }
+
+// Reach is how much of its folder is unpacked to come to the end of the file.
+func (f *File) Reach() int64 { return f.at + f.Size }
 
 // Open unpacks one file. All that lies before it in its folder is unpacked as well and thrown
 // away, so Walk is the way to many files.
