@@ -99,7 +99,7 @@ func (a *asker) published(kb winver.KB, f *facts) (parts []part, err error) {
 		if !ok {
 			continue
 		}
-		p := part{[]string{rel.Name}, kindOf(rel, u), u.Released, nil}
+		p := part{[]string{rel.Name}, KindOf(rel, u), u.Released, nil}
 		if p.lines, err = a.inRelease(rec, u, f); err != nil {
 			return nil, err
 		}
@@ -127,8 +127,8 @@ func (a *asker) titleOf(kb winver.KB, parts []part) {
 	}
 }
 
-// kindOf says in words what an update is.
-func kindOf(rel *catalog.Release, u *catalog.Update) string {
+// KindOf says in words what an update is.
+func KindOf(rel *catalog.Release, u *catalog.Update) string {
 	switch u.Stream {
 	case catalog.Cumulative:
 		switch {
@@ -193,7 +193,7 @@ func (a *asker) inRelease(rec *catalog.Records, u *catalog.Update, f *facts) (li
 	say := func(label, format string, args ...any) {
 		lines = append(lines, Line{Label: label, Text: fmt.Sprintf(format, args...)})
 	}
-	kind := Line{Label: "kind", Text: kindOf(rel, u)}
+	kind := Line{Label: "kind", Text: KindOf(rel, u)}
 	if c := containment[u.Stream]; c != "" {
 		kind.Text += ". " + c
 	}
@@ -278,7 +278,7 @@ func contained(rec *catalog.Records, u *catalog.Update) (lines []Line) {
 	var kinds []string
 	for i := range rec.Updates {
 		if st.State[i] == infer.Contained {
-			k := kindOf(rec.Release, &rec.Updates[i])
+			k := KindOf(rec.Release, &rec.Updates[i])
 			if count[k]++; count[k] == 1 {
 				kinds = append(kinds, k)
 			}
@@ -330,7 +330,7 @@ func holdersOf(rec *catalog.Records, u *catalog.Update) (first, last *catalog.Up
 }
 
 func dated(rel *catalog.Release, u *catalog.Update) string {
-	s := u.KB.String() + " (" + kindOf(rel, u)
+	s := u.KB.String() + " (" + KindOf(rel, u)
 	if u.Released != 0 {
 		s += ", " + nearly[u.Sure] + u.Released.String()
 	}

@@ -181,7 +181,7 @@ func firstStep(a *assess.Assessment) string {
 }
 
 func stepOf(it assess.Item, offered bool) step {
-	return step{it.KB.String(), kindWords(it.Kind), released(it), offered, needTexts(it.Needs), reasons(it.Because)}
+	return step{it.KB.String(), KindWords(it.Kind), released(it), offered, needTexts(it.Needs), reasons(it.Because)}
 }
 
 func needTexts(list []assess.Need) []string {

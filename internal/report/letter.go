@@ -128,7 +128,7 @@ func letterOf(a *assess.Assessment) *letter {
 	}
 	l.Until, l.UntilWhy = validUntil(a)
 	for _, it := range a.Updates.Missing {
-		text := []string{fmt.Sprintf("%s, %s of %s", it.KB, kindWords(it.Kind), released(it))}
+		text := []string{fmt.Sprintf("%s, %s of %s", it.KB, KindWords(it.Kind), released(it))}
 		for _, n := range it.Needs {
 			if n.Kind == assess.NeedESU {
 				text = append(text, n.Text)

@@ -539,7 +539,7 @@ func (t text) missing(a *assess.Assessment) {
 		offered[it.KB] = true
 	}
 	for i, it := range a.Updates.Missing {
-		text := fmt.Sprintf("%s  %s, %s", it.KB, kindWords(it.Kind), released(it))
+		text := fmt.Sprintf("%s  %s, %s", it.KB, KindWords(it.Kind), released(it))
 		if offered[it.KB] {
 			text += "; Windows Update would offer it"
 		}
@@ -575,7 +575,8 @@ var kinds = map[string]string{
 	"servicing-stack": "servicing stack", "sha2-support": "SHA-2 support",
 }
 
-func kindWords(kind string) string { return cmp.Or(kinds[kind], kind) }
+// KindWords says in words what a kind of update is.
+func KindWords(kind string) string { return cmp.Or(kinds[kind], kind) }
 
 // maxGroup is how many updates of a group are named in text.
 const maxGroup = 4

@@ -63,7 +63,7 @@ func itemColumns(last string) []column[itemRow] {
 	columns := []column[itemRow]{
 		{"name", 22, func(r *itemRow) any { return nameOf(r.on) }},
 		{"kb", 12, func(r *itemRow) any { return r.of.KB.String() }},
-		{"kind", 24, func(r *itemRow) any { return kindWords(r.of.Kind) }},
+		{"kind", 24, func(r *itemRow) any { return KindWords(r.of.Kind) }},
 		{"released", 14, func(r *itemRow) any { return released(r.of) }},
 	}
 	if last == "group" {

@@ -216,7 +216,7 @@ func hostView(f frame, d hostData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				for _, c := range d.Conflicts {
-					templ_7745c5c3_Err = conflictLine(f, c, d.May, fmt.Sprintf("/hosts/%d", d.Host.ID)).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = conflictLine(f, c, fleet.Sighting{}, d.May, fmt.Sprintf("/hosts/%d", d.Host.ID)).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1384,9 +1384,9 @@ func missingCard(d hostData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var61 string
-				templ_7745c5c3_Var61, templ_7745c5c3_Err = templ.JoinStringErrs(strings.ReplaceAll(m.Kind, "-", " "))
+				templ_7745c5c3_Var61, templ_7745c5c3_Err = templ.JoinStringErrs(report.KindWords(m.Kind))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `host.templ`, Line: 306, Col: 68}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `host.templ`, Line: 306, Col: 56}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var61))
 				if templ_7745c5c3_Err != nil {

@@ -735,7 +735,7 @@ func (d *updatesData) describe(c *catalog.Catalog, release string) error {
 	for i := range d.List {
 		k := &d.List[i]
 		if u, ok := records.Update(k.KB); ok {
-			k.Kind, k.Released = strings.ReplaceAll(u.Stream.String(), "-", " "), u.Released
+			k.Kind, k.Released = explain.KindOf(records.Release, u), u.Released
 			k.For = append(k.For, strings.TrimPrefix(records.Release.Name, "Windows "))
 		}
 	}
@@ -853,7 +853,11 @@ type uploadsData struct {
 	Decide    bool
 	Now       time.Time
 	Wrong     string
+	Unplaced  map[int64]fleet.Sighting // evidence that is given to no machine, by the conflict about it
 }
+
+// maxUnplaced is of how many conflicts the page of evidence says what they are about.
+const maxUnplaced = 100
 
 func (s *Server) uploadsPage(w http.ResponseWriter, r *http.Request) {
 	s.uploads(w, r, http.StatusOK, "")
@@ -875,6 +879,19 @@ func (s *Server) uploads(w http.ResponseWriter, r *http.Request, status int, wro
 	}
 	if len(d.List) == q.Limit {
 		d.Older = d.List[len(d.List)-1].ID
+	}
+	d.Unplaced = map[int64]fleet.Sighting{}
+	for _, c := range d.Conflicts[:min(maxUnplaced, len(d.Conflicts))] {
+		if c.Host != 0 {
+			continue
+		}
+		switch p, err := s.Store.Unplaced(r.Context(), c.Sighting); {
+		case err == nil:
+			d.Unplaced[c.ID] = p.Sighting
+		case !errors.Is(err, fleet.ErrNotFound):
+			s.fault(w, r, err)
+			return
+		}
 	}
 	s.show(w, r, status, uploadsView(s.frame(r, "Evidence", "/uploads"), d))
 }

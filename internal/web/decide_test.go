@@ -1,0 +1,162 @@
+package web_test
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/oldguard/oldguard/internal/fleet"
+	"github.com/oldguard/oldguard/internal/fleet/access"
+)
+
+// TestJobsPage: an upload that cannot be read is on the page of jobs with the reason, and may
+// be read again by whoever may bring evidence.
+func TestJobsPage(t *testing.T) {
+	s := newSite(t)
+	root := s.setUp()
+	s.feed("<b>notes.txt", "nothing that anybody reads")
+	root.get("/jobs")
+	for _, want := range []string{"&lt;b&gt;notes.txt", "no reader understands", "read-upload", "reads an upload, and assesses the machines in it", "look-for-alerts"} {
+		if !strings.Contains(root.body, want) {
+			t.Errorf("the page of jobs does not hold %q", want)
+		}
+	}
+	viewer := s.person("vera", access.Viewer)
+	if res := viewer.get("/jobs"); res.StatusCode != http.StatusOK {
+		t.Errorf("a viewer sees the jobs: %d", res.StatusCode)
+	}
+	if viewer.get("/uploads/1"); strings.Contains(viewer.body, "Read it again") {
+		t.Error("a viewer is offered to have an upload read again")
+	}
+	if root.get("/uploads/1"); !strings.Contains(root.body, "Read it again") {
+		t.Error("who may bring evidence is not offered to have it read again")
+	}
+	if root.post("/uploads/1/retry", url.Values{}); root.at != "/uploads/1" {
+		t.Errorf("reading again leads to %s", root.at)
+	}
+	if u := s.wait(1); u.State != fleet.UploadFailed {
+		t.Errorf("read again, it is %s", u.State)
+	}
+}
+
+// TestChangePages: a change leads to what came, what went and why, and a day to its changes.
+func TestChangePages(t *testing.T) {
+	s := newSite(t)
+	root := s.setUp()
+	s.feed("before.txt", example(t, "fs01/systeminfo.txt"))
+	s.feed("after.txt", strings.Replace(example(t, "fs01/systeminfo.txt"), "KB4534303", "KB5073697", 1))
+	root.get("/changes?day=2026-11-25")
+	links := regexp.MustCompile(`/changes/\d+`).FindAllString(root.body, -1)
+	if len(links) != 2 {
+		t.Fatalf("the day has the changes %q", links)
+	}
+	root.get(links[0])
+	for _, want := range []string{"What changed on FS01", ">Closed ", `href="/cves/CVE-2021-34527"`, `href="/updates/KB5073697"`, "6.0.6003.20705 → 6.0.6003.23717", "/uploads/2"} {
+		if !strings.Contains(root.body, want) {
+			t.Errorf("the change does not hold %q", want)
+		}
+	}
+	short := strings.Count(root.body, "<tr>")
+	if root.get(links[0] + "?all=1"); strings.Count(root.body, "<tr>") <= short {
+		t.Error("all is no more than the beginning")
+	}
+	if root.get(links[1]); !strings.Contains(root.body, "for the first time") {
+		t.Error("the first change says nothing of it")
+	}
+	if root.get("/changes?day=2026-11-24"); !strings.Contains(root.body, "Nothing changed") {
+		t.Error("the day before has changes")
+	}
+	if res := root.get("/changes?day=yesterday"); res.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("a day that is none: %d", res.StatusCode)
+	}
+	if res := root.get("/changes/99"); res.StatusCode != http.StatusNotFound {
+		t.Errorf("a change that is not there: %d", res.StatusCode)
+	}
+}
+
+// TestBehindFilter: each number of the overview's classes is that of the list it leads to.
+func TestBehindFilter(t *testing.T) {
+	s := newSite(t)
+	root := s.setUp()
+	s.populate(60)
+	o, err := s.db.Overview(t.Context(), s.fleet.Unseen())
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, c := range o.ByBehind {
+		root.get("/hosts?behind=" + url.QueryEscape(c.Value))
+		m := regexp.MustCompile(`role="status">(\d+) machines?<`).FindStringSubmatch(root.body)
+		if m == nil || m[1] != strconv.Itoa(c.Hosts) {
+			t.Errorf("%s: the list has %q, the overview %d", c.Value, m, c.Hosts)
+		}
+		total += c.Hosts
+	}
+	if total != o.Hosts || total == 0 {
+		t.Errorf("the classes have %d machines of %d", total, o.Hosts)
+	}
+}
+
+// TestWhoIsWho: evidence without a name is given to a machine by its name, two machines that
+// are one become one.
+func TestWhoIsWho(t *testing.T) {
+	s := newSite(t)
+	root := s.setUp()
+	s.feed("fs01.txt", example(t, "fs01/systeminfo.txt"))
+	s.feed("netstat.txt", example(t, "fs01/netstat.txt"))
+	root.get("/uploads")
+	if !strings.Contains(root.body, "Say whose it is") || !strings.Contains(root.body, "read as netstat") {
+		t.Fatal("the page does not ask whose the evidence is")
+	}
+	if res := root.post("/conflicts/1/assign", url.Values{"machine": {"FS09"}}); res.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("a machine that is not there: %d", res.StatusCode)
+	}
+	if res := root.post("/conflicts/1/merge", url.Values{}); res.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("a conflict that is not between machines: %d", res.StatusCode)
+	}
+	root.post("/conflicts/1/assign", url.Values{"machine": {" fs01 "}, "back": {"/uploads"}})
+	if root.at != "/uploads" || strings.Contains(root.body, "Say whose it is") {
+		t.Errorf("at %s it is still asked", root.at)
+	}
+	if root.get("/hosts/1"); !strings.Contains(root.body, ">netstat<") {
+		t.Error("the machine does not have the evidence")
+	}
+
+	other := strings.Replace(example(t, "fs01/systeminfo.txt"), "92573-082-2500115-76101", "92573-082-2500115-76999", 1)
+	s.feed("other.txt", other)
+	list, err := s.db.Conflicts(t.Context(), 0)
+	if err != nil || len(list) != 1 || list[0].Host == 0 || list[0].Other == 0 {
+		t.Fatalf("conflicts: %+v, %v", list, err)
+	}
+	root.get("/hosts/" + strconv.Itoa(int(list[0].Host)))
+	if !strings.Contains(root.body, "They are one machine") {
+		t.Error("the page of the machine does not offer to make them one")
+	}
+	root.post("/conflicts/"+strconv.Itoa(int(list[0].ID))+"/merge", url.Values{})
+	page, err := s.db.Hosts(t.Context(), fleet.HostQuery{})
+	if err != nil || page.Total != 1 || root.at != "/hosts/"+strconv.Itoa(int(page.Hosts[0].ID)) {
+		t.Errorf("at %s there are %d machines, %v", root.at, page.Total, err)
+	}
+	root.get("/audit")
+	for _, want := range []string{"evidence-assign", "machines-merge"} {
+		if !strings.Contains(root.body, want) {
+			t.Errorf("the audit log does not hold %s", want)
+		}
+	}
+}
+
+// TestTheme: a browser without scripts has its pages light or dark too.
+func TestTheme(t *testing.T) {
+	s := newSite(t)
+	b := s.setUp()
+	b.get("/hosts")
+	if b.post("/theme", url.Values{"theme": {"dark"}}); !strings.Contains(b.body, `data-theme="dark"`) {
+		t.Error("the page is not dark")
+	}
+	if res := b.post("/theme", url.Values{"theme": {"<script>"}}); res.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("a theme that is none: %d", res.StatusCode)
+	}
+}
