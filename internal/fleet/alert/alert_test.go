@@ -40,8 +40,8 @@ func TestConditions(t *testing.T) {
 		{"exploited_critical", alert.State{
 			Machines: []alert.Machine{machine(1, "a", func(m *alert.Machine) { m.Exploited, m.Criticality = 1, fleet.CriticalityCritical })},
 			Changes:  []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1}},
-		}, []string{"exploited, change 9, critical, a: a newly exploited vulnerability is open"}},
-		{"exploited_elsewhere", alert.State{Machines: exploited, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 2}}}, []string{"exploited, change 9, warning, a: 2 newly exploited vulnerabilities are open"}},
+		}, []string{"exploited, change 9, critical, a: one more exploited vulnerability is open"}},
+		{"exploited_elsewhere", alert.State{Machines: exploited, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 2}}}, []string{"exploited, change 9, warning, a: 2 more exploited vulnerabilities are open"}},
 		{"exploited_but_fixed_since", alert.State{Machines: one, Changes: []fleet.Change{{ID: 9, Host: 1, At: now, Exploited: 1}}}, nil},
 		{"exploited_and_retired", alert.State{Machines: one, Changes: []fleet.Change{{ID: 9, Host: 2, At: now, Exploited: 1}}}, nil},
 		{"went_back", alert.State{

@@ -134,14 +134,14 @@ func exploited(s *State, add func(Condition)) {
 		if h.matters() {
 			severity = notify.Critical
 		}
-		what := "a newly exploited vulnerability is open"
+		what := "one more exploited vulnerability is open"
 		if c.Exploited > 1 {
-			what = fmt.Sprintf("%d newly exploited vulnerabilities are open", c.Exploited)
+			what = fmt.Sprintf("%d more exploited vulnerabilities are open", c.Exploited)
 		}
 		add(Condition{
 			Key: fmt.Sprintf("change %d", c.ID), Severity: severity, Host: h.ID, Path: hostPath(h.ID),
 			Title: nameOf(h) + ": " + what,
-			Text:  fmt.Sprintf("As of %s, because of %s. %s", c.AsOf, causes[c.Cause], c.Headline),
+			Text:  fmt.Sprintf("As of %s, because of %s. %s.", c.AsOf, causes[c.Cause], strings.TrimSuffix(c.Headline, ".")),
 		})
 	}
 }
