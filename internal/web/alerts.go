@@ -24,6 +24,7 @@ func (s *Server) alertRoutes() []Route {
 	return []Route{
 		{"GET", "/alerts", access.See, false, "alerts: open, acknowledged, closed", s.alertsPage},
 		{"POST", "/alerts/{id}/acknowledge", access.Decide, false, "somebody knows of an alert", s.acknowledgePage},
+		{"POST", "/alerts/acknowledge", access.Decide, false, "somebody knows of all alerts on a page", s.acknowledgeShown},
 		{"GET", "/settings/messages", access.Manage, false, "channels, routes, and the log of messages", s.messagesPage},
 		{"POST", "/settings/messages/channels", access.Manage, false, "add a channel, or change one", s.putChannel},
 		{"POST", "/settings/messages/channels/{id}/test", access.Manage, false, "send a test to a channel", s.testChannel},
@@ -93,18 +94,29 @@ func (s *Server) alertsPage(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, http.StatusOK, alertsView(s.frame(r, "Alerts", "/alerts"), d))
 }
 
-// acknowledge notes that who asks knows of an alert.
-func (s *Server) acknowledge(ctx context.Context, id int64, days int, note string) error {
-	if days < 1 || days > maxAcknowledge || len(note) > maxAckNote {
-		return fmt.Errorf("%w: acknowledge for 1 to %d days, with a note of at most %d bytes", fleet.ErrInvalid, maxAcknowledge, maxAckNote)
+// acknowledge notes that who asks knows of alerts. Of one, it gives fleet.ErrNotFound if it is
+// not open; of several, it leaves those out that are not.
+func (s *Server) acknowledge(ctx context.Context, ids []int64, days int, note string) error {
+	if days < 1 || days > maxAcknowledge || len(note) > maxAckNote || len(ids) > alertsPageSize {
+		return fmt.Errorf("%w: acknowledge for 1 to %d days, with a note of at most %d bytes, at most %d alerts at once", fleet.ErrInvalid, maxAcknowledge, maxAckNote, alertsPageSize)
 	}
 	v := visitOf(ctx)
 	now := s.Now()
-	err := s.Alerts.Store.Acknowledge(ctx, id, alert.Ack{By: v.who.Name, Note: note, At: now, Until: now.AddDate(0, 0, days)})
-	if err != nil {
-		return err
+	var done []string
+	for _, id := range ids {
+		err := s.Alerts.Store.Acknowledge(ctx, id, alert.Ack{By: v.who.Name, Note: note, At: now, Until: now.AddDate(0, 0, days)})
+		if errors.Is(err, fleet.ErrNotFound) && len(ids) > 1 {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		done = append(done, strconv.FormatInt(id, 10))
 	}
-	return s.Guard.Did(ctx, v.who, v.address, "alert-acknowledge", "alert "+strconv.FormatInt(id, 10), fmt.Sprintf("for %d days", days))
+	if len(done) == 0 {
+		return fleet.ErrNotFound
+	}
+	return s.Guard.Did(ctx, v.who, v.address, "alert-acknowledge", "alert "+strings.Join(done, ", "), "for "+several(days, "day"))
 }
 
 func (s *Server) acknowledgePage(w http.ResponseWriter, r *http.Request) {
@@ -116,7 +128,29 @@ func (s *Server) acknowledgePage(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		days = 0
 	}
-	if err := s.acknowledge(r.Context(), id, days, r.PostFormValue("note")); err != nil {
+	if err := s.acknowledge(r.Context(), []int64{id}, days, r.PostFormValue("note")); err != nil {
+		s.missing(w, r, err)
+		return
+	}
+	redirect(w, r, "/alerts")
+}
+
+func (s *Server) acknowledgeShown(w http.ResponseWriter, r *http.Request) {
+	if !s.form(w, r) {
+		return
+	}
+	days, err := strconv.Atoi(r.PostFormValue("days"))
+	var ids []int64
+	for _, word := range r.PostForm["id"] {
+		id, failed := strconv.ParseInt(word, 10, 64)
+		ids, err = append(ids, id), errors.Join(err, failed)
+	}
+	if err == nil {
+		err = s.acknowledge(r.Context(), ids, days, r.PostFormValue("note"))
+	} else {
+		err = fmt.Errorf("%w: which alerts, and for how long", fleet.ErrInvalid)
+	}
+	if err != nil {
 		s.missing(w, r, err)
 		return
 	}

@@ -112,6 +112,48 @@ func TestAlertsAndMessages(t *testing.T) {
 	}
 }
 
+// TestAcknowledgeShown: all alerts on a page at once, but for those that are over.
+func TestAcknowledgeShown(t *testing.T) {
+	s := newSite(t)
+	root := s.setUp()
+	ctx := t.Context()
+	var list []alert.Alert
+	for _, key := range []string{"1", "2", "3"} {
+		list = append(list, alert.Alert{Condition: alert.Condition{Rule: "unseen", Key: key, Path: "/", Title: "machine " + key}, Opened: today})
+	}
+	store := s.db.Alerts()
+	if err := store.Apply(ctx, alert.Turn{Opened: list}); err != nil {
+		t.Fatal(err)
+	}
+	list, err := store.Open(ctx, today)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root.get("/alerts"); !strings.Contains(root.body, "Acknowledge all 3 that are shown") {
+		t.Errorf("the page: %s", root.body)
+	}
+	over := list[1]
+	over.Closed = today
+	if err = store.Apply(ctx, alert.Turn{Closed: []alert.Alert{over}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, form := range map[string]url.Values{"none": {"days": {"1"}}, "no_number": {"days": {"1"}, "id": {"x"}}, "too_long": {"days": {"999"}, "id": {"1", "2"}}} {
+		if res := root.post("/alerts/acknowledge", form); res.StatusCode/100 != 4 {
+			t.Errorf("%s: %d", name, res.StatusCode)
+		}
+	}
+	if res := root.post("/alerts/acknowledge", url.Values{"days": {"3"}, "note": {"away"}, "id": {"1", "2", "3"}}); res.StatusCode != http.StatusOK {
+		t.Errorf("acknowledge: %d %s", res.StatusCode, root.body)
+	}
+	known, err := store.Alerts(ctx, alert.Query{State: alert.StateAcknowledged, Now: today})
+	if err != nil || len(known) != 2 || known[0].Ack.By != "root" || known[0].Ack.Note != "away" || !known[0].Ack.Until.Equal(today.AddDate(0, 0, 3)) {
+		t.Errorf("acknowledged: %+v, %v", known, err)
+	}
+	if root.get("/audit"); !strings.Contains(root.body, "alert 1, 3") {
+		t.Error("the audit log does not say which")
+	}
+}
+
 // TestRoutesAreChanged: on the page and by the API, and it is written down who did what.
 func TestRoutesAreChanged(t *testing.T) {
 	s := newSite(t)

@@ -88,7 +88,7 @@ func (a *api) alerts() {
 		}
 	}
 	add(a, "POST", "/alerts/{id}/acknowledge", access.Decide, "say that somebody knows of an open alert, so that it is not repeated", func(ctx context.Context, in *acknowledgeIn) (*struct{}, error) {
-		return nil, a.s.acknowledge(ctx, in.ID, in.Body.Days, in.Body.Note)
+		return nil, a.s.acknowledge(ctx, []int64{in.ID}, in.Body.Days, in.Body.Note)
 	}, also(http.StatusNotFound))
 	a.messageRoutes()
 }
