@@ -719,6 +719,14 @@ func TestServices(t *testing.T) {
 			service(h, "WinRM", host.StartAuto)
 			set(h, map[string]string{"policy-event-forwarding": "Server=http://collector.example.com:5985"})
 		}, "not-concerned", "needed"},
+		{"policy_opens_it", "WinRM", func(h *host.Host) {
+			service(h, "WinRM", host.StartAuto)
+			set(h, map[string]string{"policy-winrm": "1"})
+		}, "not-concerned", "needed"},
+		{"policy_closes_it", "WinRM", func(h *host.Host) {
+			service(h, "WinRM", host.StartAuto)
+			set(h, map[string]string{"policy-winrm": "0"})
+		}, "unknown", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := hardening(t, "2008-sp2")

@@ -488,7 +488,7 @@ func (x *hardener) needed(by []string) (host.Reason, bool) {
 				return host.Reason{Text: "the service " + s.name + " " + s.how(), From: s.from}, true
 			}
 		case "setting":
-			if v, ok := x.Settings[name].Value(); ok && v != host.NotSet {
+			if v, ok := x.Settings[name].Value(); ok && v != host.NotSet && v != "0" {
 				return host.Reason{Text: name + " is set", From: sourcesOf(x.Settings[name])}, true
 			}
 		default:

@@ -156,6 +156,12 @@ call :run tasklist.txt "tasklist /svc"
 call :run ipconfig.txt "ipconfig /all"
 call :run route.txt "route print"
 call :run names.txt "nbtstat -c"
+rem The log of Windows Firewall, if it keeps one, wherever the policy or the machine says.
+set "OG_LOGS=0"
+set "OG_LOGSUM=0"
+for %%p in (DomainProfile StandardProfile PublicProfile) do call :logof "%OG_POL%\WindowsFirewall\%%p\Logging"
+for %%p in (DomainProfile StandardProfile PublicProfile) do call :logof "%OG_CCS%\Services\SharedAccess\Parameters\FirewallPolicy\%%p\Logging"
+call :log "%OG_SYS%\LogFiles\Firewall\pfirewall.log"
 >>"%OG_STATUS%" echo end
 
 rem --- Manifest and cabinet
@@ -264,6 +270,37 @@ if not "%OG_FILE%"=="settings.txt" set "OG_RC=0"
 if "%OG_ADMIN%%OG_RC%"=="yes1" >>"%OG_OUT%\%OG_FILE%" echo ! absent "%OG_KEY%" %~3
 shift /3
 goto :value
+
+rem :logof "KEY" takes the log that a profile of Windows Firewall names there. Variables in its
+rem path are put in by call.
+:logof
+for /f "tokens=1,2,*" %%a in ('reg query "%~1" /v LogFilePath 2^>nul ^<nul') do if /i "%%a"=="LogFilePath" call :log "%%c"
+exit /b 0
+
+rem :log "PATH" takes a log, and the one before it. Profiles share one as a rule: it is taken once.
+:log
+set "OG_LOG=%~1"
+if not exist "%OG_LOG%" exit /b 0
+for %%s in ("%OG_LOG%") do if "%%~zs"=="0" exit /b 0
+for /f "tokens=1,* delims==" %%a in ('set OG_LOGAT 2^>nul') do if /i "%%b"=="%OG_LOG%" exit /b 0
+set /a OG_LOGS+=1
+set "OG_LOGAT%OG_LOGS%=%OG_LOG%"
+call :logfile firewalllog-%OG_LOGS%.txt "%OG_LOG%"
+if exist "%OG_LOG%.old" call :logfile firewalllog-%OG_LOGS%-old.txt "%OG_LOG%.old"
+exit /b 0
+
+rem :logfile FILE "PATH" takes one of them, unless all together become too large for an archive:
+rem each can have 32 MB.
+:logfile
+for %%s in ("%~2") do set /a OG_LOGSUM+=%%~zs
+if %OG_LOGSUM% GTR 100000000 goto :toolarge
+call :run %~1 "type ""%~2"""
+exit /b 0
+:toolarge
+set "OG_ELSE=failed"
+set "OG_RC=size"
+set "OG_WHAT= %~2"
+goto :noted
 
 rem :lesscbs is for a key that is too large as a whole: the packages, and only if there is
 rem one, what waits for a restart.

@@ -84,7 +84,7 @@ func TestErrorLevel(t *testing.T) {
 // whatever is written is written into the new folder or beside it.
 func TestChangesNothing(t *testing.T) {
 	reads := regexp.MustCompile(`^(ver|systeminfo|wmic \w+ (get|where .* get) [\w,]+ /value|wmic qfe|dir /b .*|""%OG_SYS%\\ServerManagerCmd.exe"" -query|""%OG_SYS%\\oclist.exe""|` +
-		`cscript //nologo ""%OG_SYS%\\slmgr.vbs"" /dlv all|findstr .*|netsh advfirewall (firewall )?show .*|net share|netstat -ano|tasklist /svc|ipconfig /all|route print|nbtstat -c)$`)
+		`cscript //nologo ""%OG_SYS%\\slmgr.vbs"" /dlv all|findstr .*|netsh advfirewall (firewall )?show .*|net share|netstat -ano|tasklist /svc|ipconfig /all|route print|nbtstat -c|type ""%~2"")$`)
 	writes := regexp.MustCompile(`(?:^|[^2])>+ ?("[^"]*"|[\w.]+)`)
 	asked := 0
 	for i, line := range lines() {
