@@ -187,18 +187,34 @@ func (x *isolator) isolate(ctx context.Context, args []string) error {
 		}
 	}
 	var cat *catalog.Catalog
-	var first *host.Host
+	var first, held *host.Host
 	s := report.Isolations{AsOf: catalog.DateOf(x.on)}
+	isolate := func() {
+		if held == nil {
+			return
+		}
+		s.Plans = append(s.Plans, plan.Isolate(held, cat, options, x.on))
+		if first == nil {
+			first = held
+			held.Traffic = host.Traffic{} // the rest is for --check; this may be large
+		}
+		held = nil
+	}
 	return x.plan(ctx, args, func(c *catalog.Catalog) error {
 		cat = c
 		return nil
 	}, func(h *host.Host) {
-		s.Plans = append(s.Plans, plan.Isolate(h, cat, options, x.on))
-		if first == nil {
-			first = h
-			h.Traffic = host.Traffic{} // the rest is for --check; this may be large
+		if held != nil && len(s.Plans) == 0 && nameless(h) && (!nameless(held) || len(options.Own) > 0) {
+			held.Merge(h)
+			return
 		}
+		isolate()
+		held = h
 	}, func() error {
+		if held != nil && len(s.Plans) == 0 {
+			held.Gaps = append(held.Gaps, x.unread...)
+		}
+		isolate()
 		if err = x.alone(format, len(s.Plans)); err != nil {
 			return err
 		}
@@ -209,6 +225,13 @@ func (x *isolator) isolate(ctx context.Context, args []string) error {
 		}
 		return x.finish(format, s)
 	})
+}
+
+// nameless reports whether a host is nothing but flows in files that name no machine, such as a capture
+// from another folder. Of one machine that is named beside it, they are that one's: whose else would they
+// be? Those without a name come last.
+func nameless(h *host.Host) bool {
+	return !h.Name.Known() && !h.ProductID.Known() && !h.MachineID.Known() && !h.Build.Known() && len(h.Watches) > 0
 }
 
 // alone refuses what is about one machine where there are several.

@@ -17,7 +17,8 @@ import (
 // one document of all.
 type planning struct {
 	run
-	asOf string
+	asOf   string
+	unread []host.Gap // of files that nobody could read
 }
 
 // flags adds the flags that every plan has. The first format is the default.
@@ -67,13 +68,12 @@ func (p *planning) plan(ctx context.Context, args []string, begin func(*catalog.
 	}
 	defer p.limitMemory()() // the plans may be large too
 	machines := 0
-	var gaps []host.Gap
 	for h, err := range p.hosts(ctx, inputs) {
 		if err != nil {
 			return err
 		}
 		if report.Unread(&assess.Assessment{Host: h}) {
-			gaps = append(gaps, h.Gaps...)
+			p.unread = append(p.unread, h.Gaps...)
 			continue
 		}
 		machines++
@@ -82,8 +82,8 @@ func (p *planning) plan(ctx context.Context, args []string, begin func(*catalog.
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case machines == 0 && len(gaps) > 0:
-		return unread(gaps)
+	case machines == 0 && len(p.unread) > 0:
+		return noneRead(p.unread)
 	case machines == 0:
 		return withHint("evidence is a file or folder such as the output of systeminfo; docs/evidence.md lists what can be read", "there is no file in what was named")
 	}

@@ -303,7 +303,7 @@ func (r *run) report(ctx context.Context, format report.Format, out io.Writer, c
 	case n == 0:
 		return withHint("name files with evidence, such as the output of systeminfo; docs/evidence.md lists what can be read", "there is no file in what was named")
 	case n == 1 && machines == 0:
-		return unread(gaps)
+		return noneRead(gaps)
 	}
 	if err := w.Close(); err != nil {
 		return err
@@ -351,8 +351,8 @@ func peek[T any](seq iter.Seq2[T, error], n int) (again iter.Seq2[T, error], see
 	}, len(first)
 }
 
-// unread is the error where nobody could read anything.
-func unread(gaps []host.Gap) error {
+// noneRead is the error where nobody could read anything.
+func noneRead(gaps []host.Gap) error {
 	var why []string
 	hint := ""
 	for _, g := range gaps {

@@ -348,10 +348,46 @@ func (x *fencer) why() string {
 		for _, a := range x.Own {
 			own = append(own, a.Addr.String())
 		}
-		return fmt.Sprintf("none of the %d conversations in the evidence is of %s: it is another machine's, or the address is translated (NAT) between the machine and where it was taken",
-			x.host.Traffic.Len(), strings.Join(own, ", "))
+		none := fmt.Sprintf("none of the %d conversations in the evidence is of %s", x.host.Traffic.Len(), strings.Join(own, ", "))
+		if x.host.Traffic.Len() == 1 {
+			none = "the only conversation in the evidence is not of " + strings.Join(own, ", ")
+		}
+		return none + ": it is another machine's, or the address is translated (NAT) between the machine and where it was taken" + x.busiest()
 	}
 	return ""
+}
+
+// gapsOfFlows are the gaps that matter for whom the machine talks to, and for who it is; no more
+// than maxGaps are listed.
+var gapsOfFlows = []string{"file", "traffic", "connections", "routes", "adapters", "names", "firewall rules", "firewall profiles", "rows"}
+
+const maxGaps = 20
+
+// busiest says which address is in most conversations, where one is in more than half of them: it
+// is likely that of the machine of which they are.
+func (x *fencer) busiest() string {
+	count, n := map[netip.Addr]int{}, 0
+	for t := range x.host.Traffic.Each() {
+		n++
+		for _, a := range []netip.Addr{t.Client, t.Server} {
+			if !linkOnly(a) {
+				count[a]++
+			}
+		}
+	}
+	var top netip.Addr
+	shared := false // with another one
+	for a, times := range count {
+		if times > count[top] {
+			top, shared = a, false
+		} else {
+			shared = shared || times == count[top]
+		}
+	}
+	if shared || 2*count[top] <= n {
+		return ""
+	}
+	return fmt.Sprintf("; %s is in %d of %d", top, count[top], n)
 }
 
 // manySettings is how many settings are better shown by one collection than one by one.
@@ -367,6 +403,23 @@ func (x *fencer) ask(on time.Time) {
 		for _, l := range w.Limits {
 			note("%s: %s", w.From.Input, l)
 		}
+	}
+	gaps := 0
+	for _, g := range x.host.Gaps {
+		if !slices.Contains(gapsOfFlows, g.What) {
+			continue
+		}
+		if gaps++; gaps > maxGaps {
+			continue
+		}
+		what := g.What + ": "
+		if g.What == "file" {
+			what = "not read: "
+		}
+		note("%s: %s%s", g.From.Input, what, g.Why)
+	}
+	if gaps > maxGaps {
+		note("What else could not be read: %d. oldguard inspect lists it.", gaps-maxGaps)
 	}
 	const watch = "netstat -ano 60 >> netstat.txt, a capture at the switch's mirror port, or the firewall's log, over a month and a month's end"
 	switch span := x.Last.Sub(x.First); {
@@ -466,6 +519,8 @@ func (x *fencer) cautions(note func(string, ...any)) {
 // spanWords says how long somebody looked.
 func spanWords(d time.Duration) string {
 	switch {
+	case d < time.Second:
+		return "less than a second"
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%.0f seconds", d.Seconds())
 	case d < 2*time.Hour:

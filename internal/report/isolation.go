@@ -578,6 +578,8 @@ var watchWords = map[string]string{"capture": "packets", "netstat": "lists of co
 func lasting(d time.Duration) string {
 	round := func(unit time.Duration, word string) string { return plural(int(d.Round(unit)/unit), word) }
 	switch {
+	case d < time.Second:
+		return "less than a second"
 	case d < 2*time.Minute:
 		return round(time.Second, "second")
 	case d < 2*time.Hour:
