@@ -33,7 +33,7 @@ var templates embed.FS
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"style":  func(name string) template.CSS { return template.CSS(asset(name)) }, // #nosec G203 -- ours
 	"script": func(name string) template.JS { return template.JS(asset(name)) },   // #nosec G203 -- ours
-	"policy": contentPolicy, "plural": plural, "many": many, "strip": strip, "where": where, "words": sentence, "clip": clip,
+	"policy": contentPolicy, "plural": plural, "many": many, "number": thousands[int], "strip": strip, "where": where, "words": sentence, "clip": clip,
 }).ParseFS(templates, "templates/*.html"))
 
 func asset(name string) string {

@@ -196,9 +196,9 @@ func (h *IsolationHost) weigh() (list []string) {
 	}
 	list = append(list, "What nobody saw stops working. Load the rules with a timed way back, on a day on which those who use the machine can be reached.")
 	if h.Last != nil && h.First != nil {
-		list = append(list, fmt.Sprintf("What was seen inside and got through stays allowed, an attacker's conversations with it: read the table below with who runs the machine. It rests on %s.", lasting(h.Last.Sub(*h.First))))
+		list = append(list, fmt.Sprintf("What was seen inside and got through stays allowed, an attacker's own among it: read the table below with who runs the machine. It rests on %s.", lasting(h.Last.Sub(*h.First))))
 	} else {
-		list = append(list, "What was seen inside and got through stays allowed, an attacker's conversations with it: read the table below with who runs the machine.")
+		list = append(list, "What was seen inside and got through stays allowed, an attacker's own among it: read the table below with who runs the machine.")
 	}
 	if once > 0 {
 		list = append(list, plural(once, "dependency")+" seen one single time: a job of once a month, or somebody's try? --once cut stops them.")

@@ -339,7 +339,7 @@ func (w wall) wide(h *IsolationHost, in, out []*party) float64 {
 	w.boxes(in, left, headHigh)
 	w.boxes(out, right, headHigh)
 	y := height/2 - 8
-	w.text("name", "middle", w.width/2, y, clip(13, h.Title()))
+	w.text("name", "middle", w.width/2, y, clip(13, h.inPicture()))
 	for _, s := range machineWords(h) {
 		y += lineHigh
 		w.text("faint", "middle", w.width/2, y, clip(17, s))
@@ -378,7 +378,7 @@ func (w wall) narrow(h *IsolationHost, in, out []*party) float64 {
 	}
 	fmt.Fprintf(&w.b, `<path class="wall" d="M%s 4H%sV%sH%s"/>`, num(w.width), num(wallAt), num(height-4), num(w.width))
 	w.rect("machine", edge, 14, w.width-edge, height-28, "")
-	fmt.Fprintf(&w.b, `<text class="name" text-anchor="middle" transform="translate(%s %s) rotate(-90)">%s</text>`, num((edge+w.width)/2+4), num(height/2), html.EscapeString(clip(24, h.Title())))
+	fmt.Fprintf(&w.b, `<text class="name" text-anchor="middle" transform="translate(%s %s) rotate(-90)">%s</text>`, num((edge+w.width)/2+4), num(height/2), html.EscapeString(clip(24, h.inPicture())))
 	y := 0.0
 	for _, p := range parts {
 		if len(p.list) == 0 {
@@ -409,7 +409,7 @@ func fit(list []string, chars, lines int) (out []string) {
 		last := len(out) == lines-1
 		room := chars
 		if last && i < len(list)-1 {
-			room -= len(fmt.Sprintf(" +%d", len(list)-i-1))
+			room -= len(" +" + thousands(len(list)-i-1))
 		}
 		switch {
 		case line == "":
@@ -417,7 +417,7 @@ func fit(list []string, chars, lines int) (out []string) {
 		case len([]rune(line))+1+len([]rune(s)) <= room:
 			line += " " + s + more
 		case last:
-			return append(out, strings.TrimSuffix(line, ",")+fmt.Sprintf(" +%d", len(list)-i))
+			return append(out, strings.TrimSuffix(line, ",")+" +"+thousands(len(list)-i))
 		default:
 			out = append(out, line)
 			line = s + more
@@ -515,4 +515,12 @@ func (w wall) flow(p *party, near float64, l lane, y float64, right bool) {
 // partyTable is the picture as a table: the same boxes.
 func (h *IsolationHost) partyTable() []*party {
 	return slices.Concat(h.parties("in"), h.parties("out"))
+}
+
+// inPicture is what the machine is called where there is room for a few letters.
+func (h *IsolationHost) inPicture() string {
+	if h.Name == nil {
+		return "the machine"
+	}
+	return h.Title()
 }
