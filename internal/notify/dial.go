@@ -75,6 +75,10 @@ func dialer(o Options) *net.Dialer {
 	return d
 }
 
+// Dialer gives a dialer that connects to no address of this machine itself, link-local ones and those
+// of metadata services, for others that go to addresses they were told of.
+func Dialer() *net.Dialer { return dialer(Options{}) }
+
 // client makes requests for channels: without a proxy, which would resolve names for
 // itself, and without following redirects.
 func client(o Options) *http.Client {

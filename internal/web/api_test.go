@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -510,6 +511,25 @@ func TestPagesOfMachines(t *testing.T) {
 			if n := seen[id+1]; n != 1 && !moved[id+1] {
 				t.Errorf("machine %d, which stayed, was met %d times", id+1, n)
 			}
+		}
+	})
+	t.Run("etag_of_a_page", func(t *testing.T) {
+		const path = "/api/v1/hosts?limit=2&sort=name"
+		res, body := s.call("GET", path, token, "")
+		tag := res.Header.Get("ETag")
+		same, none := s.call("GET", path, token, "", "If-None-Match", `"other", W/`+tag)
+		if tag == "" || same.StatusCode != http.StatusNotModified || none != "" {
+			t.Errorf("ETag %s, again %d %s", tag, same.StatusCode, none)
+		}
+		if other, _ := s.call("GET", "/api/v1/hosts?limit=3&sort=name", token, "", "If-None-Match", tag); other.StatusCode != http.StatusOK {
+			t.Errorf("another page: %d", other.StatusCode)
+		}
+		id := regexp.MustCompile(`"id":([0-9]+)`).FindStringSubmatch(body)[1]
+		if res, text := s.call("PATCH", "/api/v1/hosts/"+id, token, `{"owner":"another than before"}`); res.StatusCode != http.StatusOK {
+			t.Fatalf("%d %s", res.StatusCode, text)
+		}
+		if other, _ := s.call("GET", path, token, "", "If-None-Match", tag); other.StatusCode != http.StatusOK || other.Header.Get("ETag") == tag {
+			t.Errorf("after a change: %d, %s", other.StatusCode, other.Header.Get("ETag"))
 		}
 	})
 	t.Run("etag", func(t *testing.T) {

@@ -144,6 +144,7 @@ type hostQueryIn struct {
 	Reverse     bool     `query:"reverse"`
 	Cursor      string   `query:"cursor" maxLength:"500" doc:"next of the page before"`
 	Limit       int      `query:"limit" minimum:"0" maximum:"500" doc:"0 is 500"`
+	Match       string   `header:"If-None-Match" maxLength:"100"`
 }
 
 // query gives the fleet's form of the filters, or what is wrong with them.
@@ -213,6 +214,7 @@ func verdictOf(word string) (assess.Verdict, bool) {
 }
 
 type hostsOut struct {
+	ETag string `header:"ETag"`
 	Body struct {
 		Hosts []HostBody `json:"hosts"`
 		Next  *string    `json:"next" doc:"cursor of the next page; null on the last"`
@@ -243,6 +245,13 @@ func etag(h *fleet.Host) string {
 	return fmt.Sprintf(`"%d-%s-%x"`, h.Version, strconv.FormatInt(h.Assessed.UnixMicro(), 36), sum[:8])
 }
 
+// bodyTag tells one answer from another.
+func bodyTag(body any) string {
+	b, _ := json.Marshal(body) // it has an encoding
+	sum := sha256.Sum256(b)
+	return fmt.Sprintf(`"%x"`, sum[:12])
+}
+
 // unchanged reports whether the caller has this state already.
 func unchanged(match, tag string) bool {
 	for part := range strings.SplitSeq(match, ",") {
@@ -271,6 +280,9 @@ func (a *api) hosts() {
 			out.Body.Hosts = append(out.Body.Hosts, hostBody(&page.Hosts[i]))
 		}
 		out.Body.Next, out.Body.Total = known(page.Next), page.Total
+		if out.ETag = bodyTag(out.Body); unchanged(in.Match, out.ETag) {
+			return nil, huma.Status304NotModified()
+		}
 		return out, nil
 	})
 	add(a, "GET", "/hosts/{id}", access.See, "one machine", func(ctx context.Context, in *hostIn) (*hostOut, error) {

@@ -33,8 +33,12 @@ const unseenAfter = 30 * 24 * time.Hour
 func (a *api) knowledge() {
 	type explainIn struct {
 		Build string `path:"build" maxLength:"200" doc:"6.0.6003.22015, 6003, 10.0.17763.8146"`
+		Match string `header:"If-None-Match" maxLength:"100"`
 	}
-	type explainOut struct{ Body *explain.Answer }
+	type explainOut struct {
+		ETag string `header:"ETag"`
+		Body *explain.Answer
+	}
 	add(a, "GET", "/build/{build}", Open, "what a build of Windows is: oldguard/explanation/1, for programs that only want to know", func(_ context.Context, in *explainIn) (*explainOut, error) {
 		ans, err := explain.Explain(in.Build, a.s.Fleet.InUse(), a.s.Now())
 		var question *explain.QuestionError
@@ -46,7 +50,11 @@ func (a *api) knowledge() {
 		case ans.Kind != explain.KindBuild:
 			return nil, huma.Error422UnprocessableEntity("that is no build but: " + string(ans.Kind))
 		}
-		return &explainOut{ans}, nil
+		out := &explainOut{bodyTag(ans), ans}
+		if unchanged(in.Match, out.ETag) {
+			return nil, huma.Status304NotModified()
+		}
+		return out, nil
 	})
 	type askIn struct {
 		Question string `query:"q" required:"true" minLength:"1" maxLength:"512" doc:"an update, a vulnerability, a build, a release, an error code"`
@@ -56,7 +64,7 @@ func (a *api) knowledge() {
 		if _, ok := errors.AsType[*explain.QuestionError](err); ok {
 			return nil, huma.Error422UnprocessableEntity(err.Error())
 		}
-		return &explainOut{ans}, err
+		return &explainOut{Body: ans}, err
 	})
 	type overviewOut struct {
 		Body struct {

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/oldguard/oldguard/internal/fleet/access"
+	"github.com/oldguard/oldguard/internal/notify"
 )
 
 // Authority is another party that lets people in: an OpenID Connect provider.
@@ -44,7 +46,7 @@ const (
 // NewAuthority asks a provider for its configuration. The public address of this server is
 // that under which browsers reach it, without a slash at the end.
 func NewAuthority(ctx context.Context, name, issuer, client string, secret access.Secret, public string) (*Authority, error) {
-	a := &Authority{Name: name, client: &http.Client{Timeout: oidcTimeout}}
+	a := &Authority{Name: name, client: outward(issuer)}
 	p, err := oidc.NewProvider(oidc.ClientContext(ctx, a.client), issuer)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s how to log in there: %w", redactURL(issuer), err)
@@ -55,6 +57,43 @@ func NewAuthority(ctx context.Context, name, issuer, client string, secret acces
 		Scopes: []string{oidc.ScopeOpenID, "profile", "email"},
 	}
 	return a, nil
+}
+
+// outward gives a client for a provider. It follows no redirect, which would take the secret of this
+// server along; and what the provider says its endpoints are may be at an address of this machine,
+// link-local or of a metadata service only on the host of the issuer, which the operator chose.
+// A proxy of the environment is asked for all others by their names.
+func outward(issuer string) *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSHandshakeTimeout, t.ResponseHeaderTimeout = oidcTimeout, oidcTimeout
+	checked := t.Clone()
+	checked.Proxy = nil
+	host := ""
+	if u, err := url.Parse(issuer); err == nil {
+		host = u.Hostname()
+	}
+	direct, wary := &net.Dialer{Timeout: oidcTimeout}, notify.Dialer()
+	checked.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if at, _, err := net.SplitHostPort(address); err == nil && host != "" && strings.EqualFold(at, host) {
+			return direct.DialContext(ctx, network, address)
+		}
+		return wary.DialContext(ctx, network, address)
+	}
+	return &http.Client{
+		Timeout: oidcTimeout, Transport: proxied{checked, t},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// proxied asks by a proxy where the environment has one for an address.
+type proxied struct{ direct, proxy *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (p proxied) RoundTrip(r *http.Request) (*http.Response, error) {
+	if u, err := p.proxy.Proxy(r); err != nil || u != nil {
+		return p.proxy.RoundTrip(r)
+	}
+	return p.direct.RoundTrip(r)
 }
 
 // redactURL leaves out what an address may hold that is not for everybody.

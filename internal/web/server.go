@@ -174,6 +174,10 @@ func (s *Server) unrouted(w http.ResponseWriter, r *http.Request, mux *http.Serv
 		s.problem(w, r, http.StatusMethodNotAllowed, "this path takes "+strings.Join(allow, ", "))
 		return
 	}
+	if strings.HasPrefix(r.URL.Path+"/", "/api/") {
+		s.problem(w, r, http.StatusNotFound, "there is nothing here: "+apiBase+"/openapi.json says what there is")
+		return
+	}
 	s.problem(w, r, http.StatusNotFound, "there is nothing here")
 }
 
