@@ -271,11 +271,11 @@ func TestPeerScreenshots(t *testing.T) {
 		width, height int64
 		theme         string
 	}{
-		{"overview", "/", 1280, 900, "light"},
+		{"overview", "/", 1280, 1100, "light"},
 		{"machines", "/hosts", 1280, 800, "light"},
 		{"machine", fmt.Sprintf("/hosts/%d", first), 1280, 900, "light"},
-		{"findings", fmt.Sprintf("/hosts/%d#findings", first), 1280, 900, "light"},
-		{"ways", fmt.Sprintf("/hosts/%d#patch", first), 1280, 800, "light"},
+		{"findings", fmt.Sprintf("/hosts/%d#findings", first), 1280, 640, "light"},
+		{"ways", fmt.Sprintf("/hosts/%d#patch", first), 1280, 760, "light"},
 		{"alerts", "/alerts", 1280, 700, "light"},
 		{"dark", "/", 1280, 900, "dark"},
 		{"phone", fmt.Sprintf("/hosts/%d", first), 390, 844, "light"},
