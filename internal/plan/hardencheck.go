@@ -270,6 +270,11 @@ func (x *hardener) vulnerability(cve string) part {
 			because: []host.Reason{{Text: fmt.Sprintf("the catalogue has no record of %s for %s: no fix can be shown, and that it is not affected does not follow", cve, x.named)}},
 		}
 	}
+	if f.Verdict == assess.Unknown {
+		if p, ok := x.byFile(cve); ok {
+			return p
+		}
+	}
 	p := part{now: cve + ": " + f.Verdict.String(), because: f.Because}
 	switch f.Verdict {
 	case assess.Fixed:

@@ -55,7 +55,7 @@ const (
 // unread are files of a collection that no reader understands yet: they are for people, and
 // for what comes. Where one does, it stands before this one in the list of readers.
 var unread = map[string]bool{
-	"features.txt": true, "files.txt": true, "firewall.txt": true, "mum.txt": true, "profiles.txt": true, "roles.txt": true,
+	"features.txt": true, "firewall.txt": true, "mum.txt": true, "profiles.txt": true, "roles.txt": true,
 }
 
 func base(name string) string { return path.Base(strings.ReplaceAll(name, `\`, "/")) }

@@ -30,7 +30,8 @@ prints them with /format:csv or /format:list, and as PowerShell's Get-WmiObject 
 Obtain it with: wmic os get /format:csv > os.csv; wmic computersystem get /format:csv > computersystem.csv
 They prove product, version, service pack, name, domain and role, and when they were asked. Win32_Product names
 programs that Windows Installer installed, and only those; asking it makes Windows check each of them, which takes
-long and can start repairs. Win32_Service and Win32_Process name services and processes, and which service was in which.`,
+long and can start repairs. Win32_Service and Win32_Process name services and processes, and which service was in which. Also read is CIM_DataFile with
+Name and Version of files in System32, as the collector asks for it.`,
 	Sniff: sniff,
 	Read:  read,
 }
@@ -45,6 +46,7 @@ const (
 	product
 	service
 	process
+	dataFile
 )
 
 // systemOnly are properties that Win32_OperatingSystem has and Win32_BIOS, which has a
@@ -97,7 +99,7 @@ func sniff(p evidence.Probe) bool {
 	}
 	for _, sep := range []byte{'=', ':'} {
 		for _, r := range inventory.Properties(p.Text, sep) {
-			if c := classOf(r.Has); c != other && c != quickFix {
+			if c := classOf(r.Has); c != other && c != quickFix || c == other && kindOf(r) == dataFile {
 				return true
 			}
 		}
@@ -176,6 +178,8 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 			if pid, ok := r.Int("ProcessId"); ok && pid > 0 && len(h.Processes) < maxProcesses {
 				h.Processes = append(h.Processes, host.Process{PID: uint32(pid), Image: plain(r.Str("Name")), From: from}) //nolint:gosec // it is above 0
 			}
+		case dataFile:
+			sayFile(r, h, from)
 		case other:
 		}
 	}
@@ -209,7 +213,7 @@ func parse(text string, in evidence.Input, h *host.Host) (records []inventory.Re
 	for _, sep := range []byte{'=', ':'} {
 		records = inventory.Properties(text, sep)
 		for _, r := range records {
-			if classOf(r.Has) != other {
+			if classOf(r.Has) != other || kindOf(r) == dataFile {
 				return records, cut
 			}
 		}
@@ -225,10 +229,35 @@ func kindOf(r inventory.Record) class {
 	if r.Str("Caption") != "" && r.Str("Version") != "" && inventory.Product(r.Str("Caption")) != "" {
 		return operatingSystem
 	}
+	if _, ok := windowsFile(r); ok {
+		return dataFile
+	}
 	if r.Has("Node", "Name", "Version") && !r.Has("Caption") {
 		return product
 	}
 	return other
+}
+
+// windowsFile gives the name of a file, from the Windows folder, of which a record of CIM_DataFile
+// states the version: https://learn.microsoft.com/windows/win32/cimwin32prov/cim-datafile, read
+// 2026-11-25. Of others nobody has a use.
+func windowsFile(r inventory.Record) (string, bool) {
+	name := plain(r.Str("Name"))
+	if len(name) < len(`c:\w\x`) || name[1:3] != `:\` || !r.Has("Version") {
+		return "", false
+	}
+	_, name, ok := strings.Cut(name[3:], `\`)
+	return name, ok && len(name) < maxFileName && strings.HasPrefix(strings.ToLower(name), `system32\`)
+}
+
+// sayFile says the version of a file of Windows.
+func sayFile(r inventory.Record, h *host.Host, from host.Source) {
+	name, _ := windowsFile(r)
+	v, err := winver.Parse(plain(r.Str("Version")))
+	if err != nil || !v.Build.HasRevision || len(h.Files) >= maxFiles {
+		return
+	}
+	h.Files = append(h.Files, host.File{Name: `System32` + name[len(`system32`):], FileVersion: host.FileVersion{Version: v.Build}, From: from})
 }
 
 func machineOf(r inventory.Record) string {
@@ -243,6 +272,8 @@ func machineOf(r inventory.Record) string {
 const (
 	maxServices  = 20_000
 	maxProcesses = 50_000
+	maxFiles     = 1000
+	maxFileName  = 260
 )
 
 // starts are the values of Win32_Service.StartMode, which no language changes, as those of State:
