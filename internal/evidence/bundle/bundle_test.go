@@ -204,8 +204,13 @@ func TestAltered(t *testing.T) {
 	}
 }
 
-// gapsOf reads one file and gives its gaps, and the time and memory it took.
+// gapsOf reads one file and gives its gaps; it must take little time and memory.
 func gapsOf(t *testing.T, b []byte) (gaps []string, h *host.Host) {
+	t.Helper()
+	return gapsWithin(t, b, time.Second, 64<<20)
+}
+
+func gapsWithin(t *testing.T, b []byte, most time.Duration, memory uint64) (gaps []string, h *host.Host) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -219,10 +224,10 @@ func gapsOf(t *testing.T, b []byte) (gaps []string, h *host.Host) {
 		h.Merge(one)
 	}
 	runtime.ReadMemStats(&after)
-	if took := time.Since(begin); took > time.Second {
+	if took := time.Since(begin); took > most {
 		t.Errorf("it took %v", took)
 	}
-	if got := after.TotalAlloc - before.TotalAlloc; got > 64<<20 {
+	if got := after.TotalAlloc - before.TotalAlloc; got > memory {
 		t.Errorf("it took %d MiB", got>>20)
 	}
 	for _, g := range h.Gaps {
@@ -290,7 +295,7 @@ func TestBombs(t *testing.T) {
 // TestBombsHideNothing: what is left out of an archive is named, and what is beside it is read.
 func TestBombsHideNothing(t *testing.T) {
 	good := example(t, "fs01/systeminfo.txt")
-	zeros := strings.Repeat("\x00", 8<<20)
+	zeros := strings.Repeat("\x00", 2<<20)
 	with := func(more map[string]string) map[string]string {
 		more["good.txt"] = good
 		return more
@@ -312,7 +317,7 @@ func TestBombsHideNothing(t *testing.T) {
 		"within":                  {zipped(t, with(map[string]string{"inner.zip": string(zipped(t, map[string]string{"zeros.txt": zeros}))})), "", "an archive within an archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			gaps, h := gapsOf(t, tc.data)
+			gaps, h := gapsWithin(t, tc.data, 10*time.Second, 256<<20) // 5000 files, each of which is looked at
 			found := false
 			for i, why := range gaps {
 				found = found || strings.Contains(why, tc.want) && (tc.at == "" || h.Gaps[i].From.At == tc.at)
@@ -323,7 +328,7 @@ func TestBombsHideNothing(t *testing.T) {
 			if h.Name.Or("") != "FS01" || !h.Build.Known() {
 				t.Errorf("what is beside it says %q, %v", h.Name.Or(""), h.Build.Claims())
 			}
-			again, _ := gapsOf(t, tc.data)
+			again, _ := gapsWithin(t, tc.data, 10*time.Second, 256<<20)
 			if diff := cmp.Diff(gaps, again); diff != "" {
 				t.Errorf("another time (-first +then):\n%s", diff)
 			}
