@@ -579,6 +579,7 @@ var known = []struct{ magic, what string }{
 	{"7z\xbc\xaf", "it is a 7-Zip archive; unpack it"},
 	{"Rar!", "it is a RAR archive; unpack it"},
 	{"MZ", "it is a program"},
+	{"\x0c\xa5", "it is a file of nfcapd; print it: nfdump -r FILE -o json > flows.json"}, // https://github.com/phaag/nfdump, nffile.h, read 2026-11-25
 	{"<!DOCTYPE", "it is HTML"},
 	{"<html", "it is HTML"},
 }

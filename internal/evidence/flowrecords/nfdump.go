@@ -34,7 +34,7 @@ var nfdumpNames = []struct {
 
 // nfdumpHeader knows the header above nfdump's records.
 func nfdumpHeader(line []byte) *layout {
-	if !bytes.HasPrefix(line, []byte("Date f")) || !bytes.Contains(line, []byte("Src IP Addr:Port")) {
+	if !bytes.HasPrefix(line, []byte("Date f")) && !bytes.HasPrefix(line, []byte("Event time")) || !bytes.Contains(line, []byte("Src IP Addr:Port")) {
 		return nil
 	}
 	at := bytes.LastIndex(line, []byte("IP Addr:Port"))

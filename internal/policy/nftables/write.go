@@ -114,6 +114,11 @@ func (w *writer) remarks() (out []string) {
 	if len(p.Own) > 0 {
 		out = append(out, "Conversations from before loading go on until conntrack -D -s ADDRESS and -D -d ADDRESS end them.")
 	}
+	if p.Interface == "" { // in the chains of inet the bridge stands for its ports
+		return append(out,
+			"On a bridge instead of a router the file is the same, and filters nothing unless the bridge hands packets on:",
+			"ip link set BRIDGE type bridge nf_call_iptables 1 nf_call_ip6tables 1 (with br_netfilter; Linux 5.3).")
+	}
 	return append(out,
 		"On a bridge instead of a router: write bridge for inet in the three lines with table, leave out the chains",
 		"input and output, and take the # from the lines for ARP. It needs Linux 5.3 with nf_conntrack_bridge.")
