@@ -53,7 +53,8 @@ const (
 	// maxParts bounds what one file may turn out to hold.
 	maxParts = 20_000
 	// keepFiles is for how many files what was read in the first pass is kept for the
-	// second, so that a few files are read only once.
+	// second, so that a few files are read only once. Of files with many conversations only so many
+	// are kept as one machine may have: dozens of captures would fill the memory.
 	keepFiles = 256
 )
 
@@ -275,6 +276,7 @@ func (d *driver) whole(tree fs.FS, p string) bool {
 // first reads every file to find out whose it is.
 func (d *driver) first(ctx context.Context) (machines []*machine, kept map[int][]*host.Host) {
 	kept = map[int][]*host.Host{}
+	talks := 0 // that are kept
 	var items []item
 	type seen struct {
 		ids   []identity
@@ -293,6 +295,15 @@ func (d *driver) first(ctx context.Context) (machines []*machine, kept map[int][
 		}
 		return s
 	}) {
+		n := 0
+		for _, h := range s.hosts {
+			n += h.Traffic.Len()
+		}
+		if talks+n > host.MaxTalks && len(s.hosts) == 1 {
+			s.hosts = nil
+		} else {
+			talks += n
+		}
 		for part, id := range s.ids {
 			items = append(items, item{id: id, folder: d.files[i].folder, blank: s.blank[part], file: i, part: part})
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -471,5 +472,38 @@ func TestDisagreementIsShown(t *testing.T) {
 	hosts := readAll(t, evidence.Options{}, evidence.Input{Tree: tree(map[string]string{"1.txt": info("A", "x.example", pid1, "KB1000001"), "2.txt": other})})
 	if len(hosts) != 1 || !hosts[0].Build.Disputed() || len(hosts[0].Build.Claims()) != 2 {
 		t.Errorf("got %d hosts with build %+v, want one with a disputed build", len(hosts), hosts[0].Build)
+	}
+}
+
+// TestReadKeepsFewConversations: of files with very many conversations not all are kept from the first pass
+// to the second; what they say is the same.
+func TestReadKeepsFewConversations(t *testing.T) {
+	const each = host.MaxTalks/2 - 1000
+	var reads [3]atomic.Int32
+	busy := evidence.Reader{
+		Name: "busy", Sniff: func(evidence.Probe) bool { return true },
+		Read: func(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input, error) {
+			n := in.Name[len(in.Name)-1] - '0'
+			reads[n].Add(1)
+			h.Name.Say("FS01", 1, host.Source{Reader: "busy", Input: in.Name})
+			own := netip.MustParseAddr("192.0.2.11")
+			for i := range uint32(each) {
+				peer := netip.AddrFrom4([4]byte{10 + n, byte(i >> 16), byte(i >> 8), byte(i)})
+				h.Traffic.Add(host.Talk{Client: peer, Server: own, Proto: host.TCP, Port: 445}, host.Sighting{From: host.Source{Reader: "busy", Input: in.Name}, Times: 1})
+			}
+			return nil, nil
+		},
+	}
+	tree := fstest.MapFS{"f0": {Data: []byte("x")}, "f1": {Data: []byte("x")}, "f2": {Data: []byte("x")}}
+	for h, err := range evidence.Read(context.Background(), []evidence.Reader{busy}, []evidence.Input{{Name: "", Tree: tree}}, evidence.Options{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Traffic.Len() != host.MaxTalks || h.Traffic.Lost != 3*each-host.MaxTalks {
+			t.Errorf("%d conversations, %d lost", h.Traffic.Len(), h.Traffic.Lost)
+		}
+	}
+	if a, b, c := reads[0].Load(), reads[1].Load(), reads[2].Load(); a != 1 || b != 1 || c != 2 {
+		t.Errorf("read %d, %d and %d times, want the third one twice", a, b, c)
 	}
 }
