@@ -115,6 +115,7 @@ type Overview struct {
 	ByLevel                                map[assess.Level]int
 	BySupport                              map[assess.SupportState]int
 	ByRelease                              []Count // most first
+	ByStand                                []Stand // by release, support and its end
 	BySite, ByOwner                        []Count
 	ByCriticality                          map[Criticality]int
 	ByBuild                                []Count // of Server 2008 SP2 and Vista SP2, which have two: "6002", "6003"
@@ -122,6 +123,15 @@ type Overview struct {
 	Exploited, Ransomware, Restart, Unseen int     // machines
 	Conflicts                              int
 	Uploads                                int // not read yet
+}
+
+// Stand is how many machines of a release stand alike to their support. Editions of one
+// release may differ.
+type Stand struct {
+	Release string
+	Support assess.SupportState
+	Ends    catalog.Date // zero if not known
+	Hosts   int
 }
 
 // CVECount is how a vulnerability stands in the fleet.

@@ -395,7 +395,7 @@ func (d *DB) Overview(ctx context.Context, unseen time.Time) (fleet.Overview, er
 	o, err := d.overview.of(ctx, d, unseen, d.countAll)
 	o.ByLevel, o.BySupport, o.ByCriticality = maps.Clone(o.ByLevel), maps.Clone(o.BySupport), maps.Clone(o.ByCriticality)
 	o.ByRelease, o.BySite, o.ByOwner = slices.Clone(o.ByRelease), slices.Clone(o.BySite), slices.Clone(o.ByOwner)
-	o.ByBuild, o.ByBehind = slices.Clone(o.ByBuild), slices.Clone(o.ByBehind)
+	o.ByBuild, o.ByBehind, o.ByStand = slices.Clone(o.ByBuild), slices.Clone(o.ByBehind), slices.Clone(o.ByStand)
 	return o, err
 }
 

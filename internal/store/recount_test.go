@@ -41,6 +41,7 @@ func (d *DB) Recount(ctx context.Context, unseen time.Time) (o fleet.Overview, c
 		o.BySupport[assess.SupportState(c.Value)] = c.Hosts
 	}
 	o.ByRelease, o.BySite, o.ByOwner = group("release"), group("site"), group("owner")
+	err = cmp.Or(err, d.read.NewRaw("SELECT release, support, support_ends AS ends, COUNT(*) AS hosts FROM host WHERE NOT retired GROUP BY 1, 2, 3 ORDER BY 1, 2, 3").Scan(ctx, &o.ByStand))
 	for _, b := range []struct{ name, where string }{{"0", "behind = 0"}, {"1-3", "behind BETWEEN 1 AND 3"}, {"4-12", "behind BETWEEN 4 AND 12"}, {"13+", "behind > 12"}, {"unknown", "behind < 0"}} {
 		c := fleet.Count{Value: b.name}
 		number(&c.Hosts, b.where)

@@ -14,6 +14,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/oldguard/oldguard/internal/assess"
+	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/host"
 )
@@ -39,7 +40,7 @@ type tally struct {
 // standing is what is counted of a machine. Numbers of words are those of tally.words.
 type standing struct {
 	verdicts, lastSeen             int64
-	behind                         int32
+	behind, ends                   int32
 	release, site, owner, support  uint32
 	build                          uint32
 	level, criticality             uint8
@@ -143,7 +144,7 @@ func (t *tally) refresh(ctx context.Context, d *DB) error {
 
 func (t *tally) read(ctx context.Context, d *DB, where string, args ...any) (err error) {
 	rows, err := d.read.NewSelect().Table("host").
-		Column("id", "verdicts_id", "last_seen", "behind", "level", "criticality", "exploited", "ransomware", "restart", "release", "site", "owner", "support", "build").
+		Column("id", "verdicts_id", "last_seen", "behind", "level", "criticality", "exploited", "ransomware", "restart", "release", "site", "owner", "support", "support_ends", "build").
 		Where(where, args...).Rows(ctx)
 	if err != nil {
 		return err
@@ -152,14 +153,14 @@ func (t *tally) read(ctx context.Context, d *DB, where string, args ...any) (err
 	for rows.Next() {
 		var id int64
 		var s standing
-		var exploited, ransomware, restart int64
+		var exploited, ransomware, restart, ends int64
 		var release, site, owner, support, build string
-		if err := rows.Scan(&id, &s.verdicts, &s.lastSeen, &s.behind, &s.level, &s.criticality, &exploited, &ransomware, &restart, &release, &site, &owner, &support, &build); err != nil {
+		if err := rows.Scan(&id, &s.verdicts, &s.lastSeen, &s.behind, &s.level, &s.criticality, &exploited, &ransomware, &restart, &release, &site, &owner, &support, &ends, &build); err != nil {
 			return err
 		}
 		s.exploited, s.ransomware, s.restart = exploited > 0, ransomware > 0, restart == int64(host.Yes)
 		s.release, s.site, s.owner, s.support = t.words.number(release), t.words.number(site), t.words.number(owner), t.words.number(support)
-		s.build = t.words.number(build)
+		s.build, s.ends = t.words.number(build), int32(ends) // #nosec G115 -- stored from a day
 		t.rows[id] = s
 	}
 	return rows.Err()
@@ -175,6 +176,7 @@ func (t *tally) overview(ctx context.Context, d *DB, unseen time.Time) (fleet.Ov
 	}
 	n := len(t.words.list)
 	release, site, owner, support, build := make([]int, n), make([]int, n), make([]int, n), make([]int, n), make([]int, n)
+	stands := map[stand]int{}
 	var level, criticality [256]int
 	var behind [len(behindNames)]int
 	before := stamp(unseen)
@@ -183,6 +185,7 @@ func (t *tally) overview(ctx context.Context, d *DB, unseen time.Time) (fleet.Ov
 		site[s.site]++
 		owner[s.owner]++
 		support[s.support]++
+		stands[stand{s.release, s.support, s.ends}]++
 		build[s.build]++
 		level[s.level]++
 		criticality[s.criticality]++
@@ -201,6 +204,7 @@ func (t *tally) overview(ctx context.Context, d *DB, unseen time.Time) (fleet.Ov
 	for _, c := range t.words.counts(support) {
 		o.BySupport[assess.SupportState(c.Value)] = c.Hosts
 	}
+	o.ByStand = t.stands(stands)
 	for v := range 256 {
 		if level[v] > 0 {
 			o.ByLevel[assess.Level(v)] = level[v] // #nosec G115 -- below 256
@@ -221,6 +225,23 @@ func (t *tally) overview(ctx context.Context, d *DB, unseen time.Time) (fleet.Ov
 		}
 	}
 	return o, nil
+}
+
+// stand is how machines of a release stand to their support.
+type stand struct {
+	release, support uint32
+	ends             int32
+}
+
+// stands gives what was counted, by release, support and its end.
+func (t *tally) stands(by map[stand]int) (list []fleet.Stand) {
+	for s, hosts := range by {
+		list = append(list, fleet.Stand{Release: t.words.list[s.release], Support: assess.SupportState(t.words.list[s.support]), Ends: catalog.Date(s.ends), Hosts: hosts})
+	}
+	slices.SortFunc(list, func(a, b fleet.Stand) int {
+		return cmp.Or(cmp.Compare(a.Release, b.Release), cmp.Compare(a.Support, b.Support), cmp.Compare(a.Ends, b.Ends))
+	})
+	return list
 }
 
 // behindNames are the groups of months behind.

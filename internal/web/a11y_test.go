@@ -81,7 +81,7 @@ func (s *site) crowd() {
 	ctx := s.t.Context()
 	long := strings.Repeat("W", 63)
 	for name, text := range map[string]string{
-		"fs01.txt":                          example(s.t, "fs01/systeminfo.txt"),
+		strings.Repeat("y", 200) + ".txt":   example(s.t, "fs01/systeminfo.txt"),
 		strings.Repeat("long name ", 20):    strings.ReplaceAll(example(s.t, "fs02/systeminfo.txt"), "FS02", long),
 		"<b onmouseover=alert(1)>.txt":      strings.ReplaceAll(example(s.t, "fs02/systeminfo.txt"), "FS02", `"><img src=x>`),
 		"app03.txt":                         example(s.t, "app03/systeminfo.txt"),
@@ -91,7 +91,7 @@ func (s *site) crowd() {
 		s.feed(name, text)
 	}
 	s.feed("netstat.txt", example(s.t, "fs01/netstat.txt"))
-	s.feed("newer.txt", strings.Replace(example(s.t, "fs01/systeminfo.txt"), "KB4534303", "KB5073697", 1))
+	s.feed(strings.Repeat("z", 200)+".txt", strings.Replace(example(s.t, "fs01/systeminfo.txt"), "KB4534303", "KB5073697", 1))
 	for ago := range 20 {
 		if err := s.db.NoteDay(ctx, day(today.AddDate(0, 0, -ago)), s.fleet.Unseen()); err != nil {
 			s.t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -121,7 +122,7 @@ func hostBody(h *fleet.Host) HostBody {
 type hostQueryIn struct {
 	Text        string   `query:"q" maxLength:"200" doc:"in the name, domain, owner or site"`
 	Tags        []string `query:"tag"`
-	Releases    []string `query:"release"`
+	Releases    []string `query:"release" doc:"id, or unknown"`
 	Sites       []string `query:"site"`
 	Owners      []string `query:"owner"`
 	Criticality []string `query:"criticality"`
@@ -147,12 +148,21 @@ type hostQueryIn struct {
 	Match       string   `header:"If-None-Match" maxLength:"100"`
 }
 
+// unknownRelease asks for the machines whose release is not known.
+const unknownRelease = "unknown"
+
 // query gives the fleet's form of the filters, or what is wrong with them.
 func (in *hostQueryIn) query() (fleet.HostQuery, error) {
 	q := fleet.HostQuery{
 		Text: in.Text, Tags: in.Tags, Releases: in.Releases, Sites: in.Sites, Owners: in.Owners, Arches: in.Arches, Build: in.Build, Roles: in.Roles,
 		Exploited: in.Exploited, Ransomware: in.Ransomware, Restart: in.Restart, Conflict: in.Conflict, MinBehind: in.MinBehind,
 		CVE: strings.ToUpper(in.CVE), Retired: in.Retired, Sort: fleet.Sort(in.Sort), Reverse: in.Reverse, After: in.Cursor, Limit: in.Limit,
+	}
+	for i, word := range q.Releases {
+		if word == unknownRelease {
+			q.Releases = slices.Clone(q.Releases)
+			q.Releases[i] = ""
+		}
 	}
 	for _, word := range in.Criticality {
 		var c fleet.Criticality

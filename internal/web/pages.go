@@ -94,8 +94,20 @@ type overviewData struct {
 type releaseRow struct {
 	ID, Name                string
 	Hosts                   int
+	Support                 assess.SupportState
+	Several                 bool // other machines of it stand otherwise
 	Start, Mainstream, Ends catalog.Date
+	First                   catalog.Date // end of those whose support ends first, where editions differ
 	Paid                    catalog.Date // end of the last programme
+}
+
+// path leads to the machines.
+func (r *releaseRow) path() templ.SafeURL {
+	v := url.Values{"release": {cmp.Or(r.ID, unknownRelease)}}
+	if r.Several {
+		v.Set("support", string(r.Support))
+	}
+	return templ.SafeURL("/hosts?" + v.Encode())
 }
 
 // trendDays is how far back the trend goes.
@@ -147,22 +159,37 @@ func exploitedFirst(list []fleet.CVECount, n int) []fleet.CVECount {
 	return list[:min(n, len(list))]
 }
 
-// releases finds when support of the releases in the fleet ends, in order of that.
+// releases puts together the machines of a release that stand alike to their support, in
+// order of its end. What the picture shows beyond that is of the catalogue.
 func (d *overviewData) releases(c *catalog.Catalog) {
-	for _, count := range d.ByRelease {
-		row := releaseRow{ID: count.Value, Name: count.Value, Hosts: count.Hosts}
-		if rel, err := c.Release(count.Value); err == nil {
-			row.Name = rel.Name
-			for _, l := range rel.Lifecycles {
-				if l.Extended >= row.Ends {
-					row.Start, row.Mainstream, row.Ends = l.Start, l.Mainstream, l.Extended
-				}
-			}
-			for _, p := range rel.Programmes {
-				row.Paid = max(row.Paid, p.Until)
+	for _, st := range d.ByStand { // the same release and support follow each other
+		if n := len(d.Releases); n > 0 && d.Releases[n-1].ID == st.Release && d.Releases[n-1].Support == st.Support {
+			d.Releases[n-1].Hosts += st.Hosts
+			d.Releases[n-1].Ends = max(d.Releases[n-1].Ends, st.Ends)
+			continue
+		}
+		d.Releases = append(d.Releases, releaseRow{ID: st.Release, Name: st.Release, Support: st.Support, Hosts: st.Hosts, First: st.Ends, Ends: st.Ends})
+	}
+	of := map[string]int{}
+	for i := range d.Releases {
+		row := &d.Releases[i]
+		of[row.ID]++
+		rel, err := c.Release(row.ID)
+		if err != nil {
+			continue
+		}
+		row.Name = rel.Name
+		for _, l := range rel.Lifecycles {
+			if l.Extended == row.Ends {
+				row.Start, row.Mainstream = l.Start, l.Mainstream
 			}
 		}
-		d.Releases = append(d.Releases, row)
+		for _, p := range rel.Programmes {
+			row.Paid = max(row.Paid, p.Until)
+		}
+	}
+	for i := range d.Releases {
+		d.Releases[i].Several = of[d.Releases[i].ID] > 1
 	}
 	slices.SortStableFunc(d.Releases, func(a, b releaseRow) int { return cmp.Or(cmp.Compare(a.Ends, b.Ends), cmp.Compare(a.Name, b.Name)) })
 	d.First, d.Last = d.Today-3650, d.Today+1460
@@ -196,13 +223,13 @@ func (d *overviewData) groups() (out []lifeGroup) {
 	for _, r := range d.Releases {
 		g := &all[3]
 		switch {
-		case r.Ends == 0:
+		case r.Support == assess.SupportUnknown || r.Ends == 0:
 			g = &all[4]
-		case r.Ends < d.Today && r.Paid < d.Today:
+		case r.Support == assess.Over:
 			g = &all[0]
-		case r.Ends < d.Today:
+		case r.Support == assess.Programmes:
 			g = &all[1]
-		case r.Ends < d.Today+soon:
+		case r.First < d.Today+soon:
 			g = &all[2]
 		}
 		g.Hosts += r.Hosts

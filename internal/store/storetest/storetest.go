@@ -315,8 +315,12 @@ func hosts(t *testing.T, s Store) {
 	must(t, err)
 	want(t, "overview", fleet.Overview{
 		Hosts: 3, ByLevel: map[assess.Level]int{assess.Clear: 1, assess.Bad: 2},
-		BySupport:     map[assess.SupportState]int{assess.Over: 2, assess.Programmes: 1},
-		ByRelease:     []fleet.Count{{Value: "windows-server-2008-sp2", Hosts: 2}, {Value: "windows-7-sp1", Hosts: 1}},
+		BySupport: map[assess.SupportState]int{assess.Over: 2, assess.Programmes: 1},
+		ByRelease: []fleet.Count{{Value: "windows-server-2008-sp2", Hosts: 2}, {Value: "windows-7-sp1", Hosts: 1}},
+		ByStand: []fleet.Stand{
+			{Release: "windows-7-sp1", Support: assess.Programmes, Ends: day("2020-01-14"), Hosts: 1},
+			{Release: "windows-server-2008-sp2", Support: assess.Over, Ends: day("2020-01-14"), Hosts: 2},
+		},
 		BySite:        []fleet.Count{{Value: "KÖLN", Hosts: 2}, {Value: "", Hosts: 1}},
 		ByOwner:       []fleet.Count{{Value: "", Hosts: 1}, {Value: "Max", Hosts: 1}, {Value: "Zoë Ümlaut", Hosts: 1}},
 		ByCriticality: map[fleet.Criticality]int{fleet.CriticalityUnset: 1, fleet.CriticalityHigh: 2},

@@ -110,6 +110,10 @@
   const root = document.documentElement;
   if (root.scrollWidth > root.clientWidth) found.push(`the page is ${root.scrollWidth - root.clientWidth} pixels wider than the window`);
   if (root.clientWidth > 1200) for (const e of all(".scroll")) if (e.scrollWidth > e.clientWidth + 1) found.push(`a table is ${e.scrollWidth - e.clientWidth} pixels wider than its room: ${label(e)}`);
+  for (const e of all("table")) {
+    const box = e.closest(".card");
+    if (box && shown(e) && !e.closest(".scroll") && e.getBoundingClientRect().right > box.getBoundingClientRect().right) found.push(`a table sticks out of its box: ${label(e)}`);
+  }
   for (const e of all(".tag")) if (shown(e) && e.getBoundingClientRect().height > 4 * parseFloat(getComputedStyle(e).fontSize) && !e.classList.contains("long")) found.push(`a mark is squeezed: ${label(e)}`);
   for (const e of all("h1, h2, h3, p, dd, li, button, .tag, .note, .figure b, .figure span")) {
     const box = e.closest(".card, .figure, .note, main");
