@@ -56,7 +56,6 @@ func TestProviderLeadsNowhere(t *testing.T) {
 		}
 	})
 	s := newSite(t)
-	s.setUp()
 	for _, tt := range []struct {
 		name, token, jwks string
 		asked             bool // at the provider itself, which the operator chose, also on loopback

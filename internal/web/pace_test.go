@@ -24,7 +24,7 @@ import (
 // impatience is the pace of tests: that many bytes within that time. A client that is in time
 // sends in a tenth of it.
 const (
-	impatience      = 500 * time.Millisecond
+	impatience      = 800 * time.Millisecond
 	impatienceBytes = 4 << 10
 )
 
@@ -55,11 +55,15 @@ func dial(t *testing.T, srv *httptest.Server) net.Conn {
 // now and then, and one that nobody reads; one that goes on is taken however long it lasts.
 func TestSlowSenders(t *testing.T) {
 	s := newSite(t)
-	s.setUp()
 	token := s.token("operator", access.Operator, access.See, access.Send).Reveal()
 	srv := s.impatient()
 	srv.Start()
-	t.Cleanup(srv.Close) // behind the tests that are parallel
+	t.Cleanup(func() { // behind the tests that are parallel
+		srv.Close()
+		if coming, err := os.ReadDir(s.dir + "/evidence/coming"); err != nil || len(coming) != 0 {
+			t.Errorf("of what was cut off there is left: %v, %v", coming, err)
+		}
+	})
 	head := func(path, token string, size int) string {
 		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n", path, token, size)
 	}
@@ -72,7 +76,7 @@ func TestSlowSenders(t *testing.T) {
 		{"nothing", head("/api/v1/evidence?name=a", token, 100_000), 0, 0, 100_000, http.StatusRequestTimeout},
 		{"a_byte_now_and_then", head("/api/v1/evidence?name=b", token, 100_000), 1, impatience / 10, 100_000, http.StatusRequestTimeout},
 		{"much_and_then_a_byte_now_and_then", head("/api/v1/evidence?name=c", token, 200_000) + strings.Repeat("x", 100_000), 1, impatience / 10, 100_000, http.StatusRequestTimeout},
-		{"longer_than_the_time_but_in_time", head("/api/v1/evidence?name=d", token, 20*2048), 2048, impatience / 10, 20 * 2048, http.StatusAccepted},
+		{"longer_than_the_time_but_in_time", head("/api/v1/evidence?name=d", token, 25*impatienceBytes), impatienceBytes, impatience / 10, 25 * impatienceBytes, http.StatusAccepted},
 		{"a_form", head("/login", "", 60_000), 1, impatience / 10, 60_000, http.StatusBadRequest},
 		{"a_body_that_nobody_reads", head("/api/v1/evidence", "nobody", 60_000), 0, 0, 60_000, http.StatusUnauthorized},
 		{"of_no_route", head("/nothing", "", 60_000), 0, 0, 60_000, http.StatusNotFound},
@@ -116,7 +120,7 @@ func TestSlowSenders(t *testing.T) {
 				}
 				return
 			}
-			if took < impatience*9/10 || took > 8*impatience {
+			if took < impatience*9/10 || took > 15*impatience {
 				t.Errorf("it took %v", took)
 			}
 			if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "reset") {
@@ -190,7 +194,6 @@ func TestSlowReaders(t *testing.T) {
 // TestPaceOfHTTP2: with TLS browsers speak HTTP/2, where each request has a pace of its own.
 func TestPaceOfHTTP2(t *testing.T) {
 	s := newSite(t)
-	s.setUp()
 	token := s.token("operator", access.Operator, access.See, access.Send).Reveal()
 	srv := s.impatient()
 	srv.EnableHTTP2 = true
@@ -205,7 +208,7 @@ func TestPaceOfHTTP2(t *testing.T) {
 		go func() {
 			var err error
 			for i := 0; i < pieces && err == nil; i++ {
-				_, err = w.Write(bytes.Repeat([]byte("z"), 2048))
+				_, err = w.Write(bytes.Repeat([]byte("z"), impatienceBytes))
 				time.Sleep(pause)
 			}
 			_ = w.CloseWithError(err)
@@ -226,7 +229,7 @@ func TestPaceOfHTTP2(t *testing.T) {
 		}
 		return res.StatusCode, err
 	}
-	if status, err := send(t, "in_time", 20, impatience/10); status != http.StatusAccepted || err != nil {
+	if status, err := send(t, "in_time", 15, impatience/10); status != http.StatusAccepted || err != nil {
 		t.Errorf("in time: %d, %v", status, err)
 	}
 	if status, err := send(t, "too_slow", 3, 4*impatience); status == http.StatusAccepted {
@@ -238,7 +241,6 @@ func TestPaceOfHTTP2(t *testing.T) {
 // come all the same; when one is done there is room again.
 func TestUploadsAtOnce(t *testing.T) {
 	s := newSite(t)
-	s.setUp()
 	greedy, other := s.token("greedy", access.Operator, access.Send), s.token("other", access.Operator, access.Send)
 	for route := range web.UploadRoutes() {
 		known := false
@@ -377,28 +379,5 @@ func TestConnections(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestIdleEvidence: what was cut off while it came is not kept.
-func TestIdleEvidence(t *testing.T) {
-	s := newSite(t)
-	s.setUp()
-	token := s.token("operator", access.Operator, access.See, access.Send).Reveal()
-	srv := s.impatient()
-	srv.Start()
-	defer srv.Close()
-	c := dial(t, srv)
-	if _, err := fmt.Fprintf(c, "POST /api/v1/evidence?name=a HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\nhalf of it", token); err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil || res.StatusCode != http.StatusRequestTimeout {
-		t.Fatal(res, err)
-	}
-	_ = res.Body.Close()
-	coming, err := os.ReadDir(s.dir + "/evidence/coming")
-	if err != nil || len(coming) != 0 {
-		t.Errorf("left: %v, %v", coming, err)
 	}
 }
