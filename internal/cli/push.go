@@ -164,8 +164,15 @@ func (x *pusher) one(parent context.Context, server string, secret access.Secret
 		_, err = fmt.Fprintf(x.env.Stdout, "%s: received as upload %d, and nothing could be read: %s\n", name, up.ID, visible(up.Error))
 		return statusBad, err
 	}
-	_, err = fmt.Fprintf(x.env.Stdout, "%s: received as upload %d, machines in it: %d\n", name, up.ID, up.Machines)
-	return statusClear, err
+	if _, err = fmt.Fprintf(x.env.Stdout, "%s: received as upload %d, machines in it: %d\n", name, up.ID, up.Machines); err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(up.Error) {
+		if _, err = fmt.Fprintf(x.env.Stdout, "  not read: %s\n", visible(strings.TrimSpace(line))); err != nil {
+			return 0, err
+		}
+	}
+	return statusClear, nil
 }
 
 // content opens a file; a folder is packed into a temporary archive first. The name is what
@@ -289,7 +296,7 @@ func (x *pusher) do(req *http.Request, secret access.Secret) (up upload, again b
 			Detail string `json:"detail"`
 		}
 		_ = json.Unmarshal(b, &p) // without a problem document the status must do
-		return up, res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= 500, refusal{res.StatusCode, p.Detail}
+		return up, res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout || res.StatusCode >= 500, refusal{res.StatusCode, p.Detail}
 	}
 	if err := json.Unmarshal(b, &up); err != nil {
 		return up, false, fmt.Errorf("the answer is none of a fleet server: %w", err)

@@ -99,6 +99,16 @@ func TestServeAndPush(t *testing.T) {
 	if got := push(3, "--token-file", file, "--wait", unread); !strings.Contains(got, "nothing could be read") {
 		t.Errorf("a picture: %s", got)
 	}
+	mixed := filepath.Join(t.TempDir(), "mixed")
+	if err := os.CopyFS(mixed, os.DirFS("../../examples/fs01")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(mixed, "x.jpg"), []byte("\xff\xd8\xff another picture"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := push(0, "--token-file", file, "--wait", mixed); !strings.Contains(got, "machines in it: 1\n  not read: mixed.zip/x.jpg: ") || !strings.Contains(got, "it is a JPEG picture") {
+		t.Errorf("a picture beside evidence: %s", got)
+	}
 	if got := push(1, "--token", "oldguard_"+strings.Repeat("a", 43), unread); !strings.Contains(got, "401") {
 		t.Errorf("a wrong token: %s", got)
 	}
