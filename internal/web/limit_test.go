@@ -114,7 +114,7 @@ func TestLimitedPage(t *testing.T) {
 	b := s.setUp()
 	for range web.Burst + 10 {
 		if res := b.get("/account"); res.StatusCode == http.StatusTooManyRequests {
-			if res.Header.Get("Retry-After") == "" || !strings.Contains(b.body, "</html>") || !strings.Contains(b.body, "too many requests") {
+			if res.Header.Get("Retry-After") == "" || !strings.Contains(b.body, "</html>") || !strings.Contains(b.body, "Too many requests: wait a moment.") {
 				t.Errorf("%v %s", res.Header, b.body)
 			}
 			return

@@ -163,7 +163,10 @@ func sentence(s string) string {
 	if s == "" {
 		return ""
 	}
-	return string(append([]byte{s[0] &^ 0x20}, s[1:]...)) + "." // errors begin with a lower-case letter
+	if c := s[0]; c >= 'a' && c <= 'z' { // as most errors begin
+		s = string(c-'a'+'A') + s[1:]
+	}
+	return s + "."
 }
 
 // health says whether the server works: "ok", or 503.

@@ -50,7 +50,7 @@ func TestPagesOfLargeFleet(t *testing.T) {
 	for _, path := range []string{
 		"/", "/hosts", "/hosts?sort=name", "/hosts?sort=name&reverse=1&level=bad", "/hosts?sort=behind&exploited=1", "/hosts?sort=release&site=site-3", "/hosts?sort=affected",
 		"/hosts?sort=missing&tag=dmz", "/hosts?sort=seen&seen_before=2026-10-01", "/hosts?q=host-01", "/hosts?q=nobody", "/hosts?build=6003", "/hosts?cve=CVE-2019-0708", "/hosts?missing=KB4474419",
-		fmt.Sprintf("/hosts/%d", first), "/cves", "/cves?exploited=1", "/cves/CVE-2019-0708", "/updates", "/updates/KB4474419", "/changes", "/changes?exploited=1", "/uploads",
+		fmt.Sprintf("/hosts/%d", first), "/cves", "/cves?exploited=1", "/cves/CVE-2019-0708", "/updates", "/updates/KB4474419", "/changes", "/changes?exploited=1", "/uploads", "/jobs", "/hosts?behind=13%2B",
 	} {
 		t.Run(path, func(t *testing.T) {
 			server := &web.Server{Guard: s.guard, Log: s.web.Log, Now: s.web.Now, Fleet: s.fleet, Store: s.db} // its limiter has seen nobody
