@@ -27,6 +27,10 @@ build: ## the program, ./oldguard
 test: ## all tests, with the race detector
 	CGO_ENABLED=1 go test -race $(TESTFLAGS) ./...
 
+.PHONY: bars
+bars: ## without the race detector, the tests that are too slow with it, or whose figures it spoils
+	scripts/bars $(TESTFLAGS)
+
 .PHONY: lint
 lint: ## golangci-lint and vet
 	$(call tool,golangci-lint) run ./...
@@ -111,6 +115,7 @@ check: ## everything that a change must pass; what the build machine runs
 	$(MAKE) lint
 	$(MAKE) cross
 	$(MAKE) fuzz FUZZTIME=2s
+	$(MAKE) bars
 	$(MAKE) test
 
 .PHONY: release-dry

@@ -198,7 +198,7 @@ func TestKilled(t *testing.T) {
 
 func killed(t *testing.T, database string) {
 	uploads, kills := 40, 4
-	if raceDetector {
+	if raceEnabled {
 		uploads, kills = 20, 2
 	}
 	if os.Getenv("OLDGUARD_BIG") != "" {

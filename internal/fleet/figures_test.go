@@ -39,7 +39,7 @@ func variant(t *testing.T, i int) string {
 // assessed again because the program is another. With OLDGUARD_BIG=1 the first are 5,000,
 // and it goes on to 100,000; else a few show that it works.
 func TestFigures(t *testing.T) {
-	if testing.Short() || raceDetector {
+	if testing.Short() || raceEnabled {
 		t.Skip("measures time")
 	}
 	first, sizes := 60, []int{60}

@@ -525,7 +525,7 @@ func TestConflicts(t *testing.T) {
 func TestReassess(t *testing.T) {
 	r := newRig(t)
 	n := 70 // more than are stored at once
-	if raceDetector {
+	if raceEnabled {
 		n = 10
 	}
 	for i := range n {

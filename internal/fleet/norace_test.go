@@ -2,5 +2,5 @@
 
 package fleet_test
 
-// raceDetector is off: what is measured counts.
-const raceDetector = false
+// raceEnabled is off: what is measured counts.
+const raceEnabled = false

@@ -2,5 +2,5 @@
 
 package fleet_test
 
-// raceDetector makes everything several times slower and larger.
-const raceDetector = true
+// raceEnabled makes everything several times slower and larger.
+const raceEnabled = true

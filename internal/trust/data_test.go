@@ -195,7 +195,7 @@ func TestEveryByteOfARealSignature(t *testing.T) {
 		jobs = append(jobs, job{random.IntN(len(original)), mask(), nil})
 	}
 	step := 1
-	if testing.Short() || raceDetector {
+	if testing.Short() || raceEnabled {
 		step = 7
 		start += int(time.Now().UnixNano() % int64(step))
 	}

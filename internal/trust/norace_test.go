@@ -2,5 +2,5 @@
 
 package trust
 
-// raceDetector is off: what is measured counts.
-const raceDetector = false
+// raceEnabled is off: what is measured counts.
+const raceEnabled = false

@@ -2,5 +2,5 @@
 
 package trust
 
-// raceDetector makes everything several times slower and larger.
-const raceDetector = true
+// raceEnabled makes everything several times slower and larger.
+const raceEnabled = true
