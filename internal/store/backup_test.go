@@ -223,6 +223,34 @@ func TestPeerBackup(t *testing.T) {
 	}
 }
 
+// TestOlderBackup has a backup of the first version brought up to date.
+func TestOlderBackup(t *testing.T) {
+	source := store.Config{Dir: t.TempDir()}
+	old, err := store.OpenAt(t.Context(), source, []int64{1, 100, 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err = old.Exec(t.Context(), "INSERT INTO channel (name, kind, settings) VALUES ('mail', 'smtp', '{}')"); err != nil {
+		t.Fatal(err)
+	}
+	if err = old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := save(t, source)
+	h, _, _ := read(t, file)
+	if len(h.Migrations) != 3 || len(h.Tables) >= len(store.Saved) {
+		t.Fatalf("it has migrations %v and %d tables", h.Migrations, len(h.Tables))
+	}
+	c := store.Config{Dir: filepath.Join(t.TempDir(), "data")}
+	if _, _, err = store.Restore(t.Context(), c, bytes.NewReader(file)); err != nil {
+		t.Fatal(err)
+	}
+	h, got, _ := read(t, save(t, c))
+	if len(h.Migrations) <= 3 || len(h.Tables) != len(store.Saved) || len(got.rows["channel"]) != 1 {
+		t.Errorf("it has migrations %v, %d tables, and channels %q", h.Migrations, len(h.Tables), got.rows["channel"])
+	}
+}
+
 // TestBackupCoversTables fails when a table is added and left out of backups.
 func TestBackupCoversTables(t *testing.T) {
 	db := open(t, store.Config{})

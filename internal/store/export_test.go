@@ -8,6 +8,12 @@ import (
 // Saved are the tables of a backup.
 var Saved = saved
 
+// OpenAt opens a store as a version of the program did that had those migrations alone.
+func OpenAt(ctx context.Context, c Config, only []int64) (*DB, error) {
+	d := newDB(c)
+	return d, d.open(ctx, c, only)
+}
+
 // Exec runs a statement past the store, as somebody with the database at hand would.
 func (d *DB) Exec(ctx context.Context, statement string) error {
 	_, err := d.write.DB.ExecContext(ctx, statement)
