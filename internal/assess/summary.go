@@ -111,6 +111,13 @@ func (x *assessor) reaches(src SourceState) bool {
 	return src.Last <= end
 }
 
+func vulnerabilities(n int) string {
+	if n == 1 {
+		return "1 vulnerability"
+	}
+	return fmt.Sprintf("%d vulnerabilities", n)
+}
+
 func (x *assessor) headline() string {
 	s, rel := &x.Summary, x.Identity.Release
 	name := rel.Name
@@ -121,17 +128,17 @@ func (x *assessor) headline() string {
 	case x.rec == nil:
 		return name + ": the catalogue could not be read"
 	case s.Affected+s.Unfixable > 0 && s.Exploited > 0:
-		return fmt.Sprintf("%s: affected by %d vulnerabilities, %d of them known to be exploited", name, s.Affected+s.Unfixable, s.Exploited)
+		return fmt.Sprintf("%s: affected by %s, %d of them known to be exploited", name, vulnerabilities(s.Affected+s.Unfixable), s.Exploited)
 	case s.Affected+s.Unfixable > 0:
-		return fmt.Sprintf("%s: affected by %d vulnerabilities", name, s.Affected+s.Unfixable)
+		return name + ": affected by " + vulnerabilities(s.Affected+s.Unfixable)
 	case s.Missing > 0:
-		return fmt.Sprintf("%s: %s missing; %d vulnerabilities cannot be decided", name, kbNames(x.Updates.Missing), s.Unknown)
+		return fmt.Sprintf("%s: %s missing; %s cannot be decided", name, kbNames(x.Updates.Missing), vulnerabilities(s.Unknown))
 	case !x.st.IsWhole && !x.st.ByRevision:
 		return name + ": the evidence does not tell whether updates are missing"
 	}
 	text := name + ": nothing missing of what was checked"
 	if s.Unknown > 0 {
-		text += fmt.Sprintf("; %d vulnerabilities cannot be decided", s.Unknown)
+		text += fmt.Sprintf("; %s cannot be decided", vulnerabilities(s.Unknown))
 	}
 	if s.SourceStale {
 		text += fmt.Sprintf("; not known after %s", x.staleFrom())

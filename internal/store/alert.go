@@ -9,6 +9,7 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/oldguard/oldguard/internal/catalog"
 	"github.com/oldguard/oldguard/internal/fleet"
 	"github.com/oldguard/oldguard/internal/fleet/alert"
 	"github.com/oldguard/oldguard/internal/notify"
@@ -164,12 +165,13 @@ func (a *Alerts) Machines(ctx context.Context) (list []alert.Machine, err error)
 		ID          int64
 		Name        string
 		Release     string
+		SupportEnds int32
 		Site        string
 		Criticality int
 		Exploited   int
 		LastSeen    int64
 	}
-	err = a.db.read.NewSelect().Table("host").Column("id", "name", "release", "site", "criticality", "exploited", "last_seen").
+	err = a.db.read.NewSelect().Table("host").Column("id", "name", "release", "support_ends", "site", "criticality", "exploited", "last_seen").
 		Where("NOT retired AND merged_into = 0").OrderBy("id", bun.OrderAsc).Limit(maxMachines).Scan(ctx, &rows)
 	if err != nil {
 		return nil, err
@@ -189,7 +191,7 @@ func (a *Alerts) Machines(ctx context.Context) (list []alert.Machine, err error)
 	for i := range rows {
 		r := &rows[i]
 		list[i] = alert.Machine{
-			ID: r.ID, Name: r.Name, Release: r.Release, Site: r.Site, Tags: of[r.ID],
+			ID: r.ID, Name: r.Name, Release: r.Release, Ends: catalog.Date(r.SupportEnds), Site: r.Site, Tags: of[r.ID],
 			Criticality: fleet.Criticality(r.Criticality), Exploited: r.Exploited, Seen: timeOf(r.LastSeen), // #nosec G115 -- stored from one
 		}
 	}

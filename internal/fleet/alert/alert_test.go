@@ -52,7 +52,7 @@ func TestConditions(t *testing.T) {
 		{"lost_long_ago", alert.State{Machines: one, Losses: []alert.Loss{{Host: 1, At: now.Add(-30*day - time.Second), KBs: 1}}}, nil},
 		{"lost_and_retired", alert.State{Machines: one, Losses: []alert.Loss{{Host: 2, At: now, KBs: 1}}}, nil},
 		{"support", alert.State{
-			Machines: one,
+			Machines: []alert.Machine{machine(1, "a", func(m *alert.Machine) { m.Ends = today + 90 })},
 			Releases: []*catalog.Release{
 				{ID: "sp2", Name: "S", Lifecycles: []catalog.Lifecycle{{Extended: today + 90}}, Programmes: []catalog.Programme{{Name: "P", Until: today + 30}, {Name: "Q", Until: today + 91}, {Name: "R", Until: today - 1}}},
 				{ID: "nobody-runs-it", Lifecycles: []catalog.Lifecycle{{Extended: today}}},
@@ -61,6 +61,14 @@ func TestConditions(t *testing.T) {
 			"support, sp2 " + (today + 30).String() + ", critical, S: P ends on 2026-12-25",
 			"support, sp2 " + (today + 90).String() + ", warning, S: support ends on 2027-02-23",
 		}},
+		{"support_of_another_edition", alert.State{
+			Machines: []alert.Machine{machine(1, "a", func(m *alert.Machine) { m.Ends = today + 900 })},
+			Releases: []*catalog.Release{{ID: "sp2", Name: "S", Lifecycles: []catalog.Lifecycle{{Extended: today + 10}, {Extended: today + 900}}}},
+		}, nil},
+		{"support_of_an_edition_that_is_not_known", alert.State{
+			Machines: one,
+			Releases: []*catalog.Release{{ID: "sp2", Name: "S", Lifecycles: []catalog.Lifecycle{{Extended: today + 10}, {Extended: today + 900}}}},
+		}, []string{"support, sp2 " + (today + 10).String() + ", critical, S: support ends on 2026-12-05"}},
 		{"source", alert.State{Sources: []catalog.Source{{ID: "msrc", Name: "MSRC", Last: today - 46}, {ID: "kev", Last: today - 45}, {ID: "none"}}}, []string{"source, sources, warning, MSRC is known until 2026-10-10 only"}},
 		{"sources_together", alert.State{Sources: []catalog.Source{{ID: "msrc", Last: today - 46}, {ID: "kev", Last: today - 450}, {ID: "fresh", Last: today}}}, []string{"source, sources, warning, 2 of 3 sources of the catalogue are old"}},
 		{"unseen", alert.State{Machines: []alert.Machine{

@@ -51,6 +51,7 @@ type Machine struct {
 	ID          int64
 	Name        string
 	Release     string
+	Ends        catalog.Date // last day of support of its release and edition; zero if not known
 	Site        string
 	Tags        []string
 	Criticality fleet.Criticality
@@ -90,7 +91,7 @@ const (
 func Rules() []Rule {
 	return []Rule{
 		{"exploited", "newly exploited", "a vulnerability that is open on a machine entered the list of exploited ones, or opened while on it; critical where the machine's criticality is high or critical; over when the machine has none that is exploited, or after 30 days", exploited},
-		{"support", "support ends", "support of a machine's release, or a paid programme for it, ends within 90 days; one alert for each release", support},
+		{"support", "support ends", "support of a machine's release and edition, or a paid programme for the release, ends within 90 days; one alert for each release and day", support},
 		{"source", "sources are old", "sources of the catalogue speak about no day of the last 45, so that what came since is not known; one alert for all of them", source},
 		{"went-back", "went back", "a machine has a lower build than before, a vulnerability that was fixed is open again, or an update that was in force is gone, by the machine's own evidence and not because the catalogue says otherwise; over when all is back, or after 30 days", wentBack},
 		{"unseen", "not seen", "no evidence of a machine for 30 days; a warning where the machine's criticality is high or critical, else a note", unseen},
@@ -177,24 +178,36 @@ func wentBack(s *State, add func(Condition)) {
 }
 
 func support(s *State, add func(Condition)) {
+	type until struct {
+		release string
+		end     catalog.Date
+	}
 	machines := map[string]int{}
+	supported := map[until]int{} // editions of a release may differ; zero is an edition that is not known
 	for i := range s.Machines {
-		machines[s.Machines[i].Release]++
+		m := &s.Machines[i]
+		machines[m.Release]++
+		supported[until{m.Release, m.Ends}]++
 	}
 	today := catalog.DateOf(s.Now)
 	for _, r := range s.Releases {
 		if machines[r.ID] == 0 {
 			continue
 		}
-		ends := map[catalog.Date]string{}
+		type ending struct {
+			what     string
+			machines int
+		}
+		ends := map[catalog.Date]ending{}
 		for _, l := range r.Lifecycles {
-			ends[l.Extended] = "support"
+			if n := supported[until{r.ID, l.Extended}] + supported[until{r.ID, 0}]; n > 0 {
+				ends[l.Extended] = ending{"support", n}
+			}
 		}
 		for _, p := range r.Programmes {
-			ends[p.Until] = p.Name
+			ends[p.Until] = ending{p.Name, machines[r.ID]}
 		}
 		for _, end := range slices.Sorted(maps.Keys(ends)) {
-			what := ends[end]
 			left := int(end - today)
 			if end == 0 || left < 0 || left > endsSoon {
 				continue
@@ -205,7 +218,7 @@ func support(s *State, add func(Condition)) {
 			}
 			add(Condition{
 				Key: r.ID + " " + end.String(), Severity: severity, Path: "/hosts?release=" + r.ID,
-				Title: fmt.Sprintf("%s: %s ends on %s", r.Name, what, end), Text: runIt(machines[r.ID]),
+				Title: fmt.Sprintf("%s: %s ends on %s", r.Name, ends[end].what, end), Text: runIt(ends[end].machines),
 			})
 		}
 	}

@@ -131,7 +131,7 @@ func alertState(t *testing.T, open Reopen) {
 	must(t, err)
 	want(t, "losses that are made good", []alert.Loss(nil), list)
 
-	m := alert.Machine{ID: one, Name: "FS01", Release: "windows-server-2008-sp2", Site: "Graz", Tags: []string{"dmz", "lab"}, Criticality: fleet.CriticalityHigh, Exploited: 1, Seen: now}
+	m := alert.Machine{ID: one, Name: "FS01", Release: "windows-server-2008-sp2", Ends: day("2020-01-14"), Site: "Graz", Tags: []string{"dmz", "lab"}, Criticality: fleet.CriticalityHigh, Exploited: 1, Seen: now}
 	must(t, db.EditHosts(ctx, []int64{two}, fleet.OwnedEdit{Retired: new(true)}))
 	machines, err := s.Machines(ctx)
 	must(t, err)
