@@ -372,3 +372,21 @@ func TestDependenciesSayWhy(t *testing.T) {
 		}
 	}
 }
+
+// TestFragments: what a user would notice is told in the form that a release joins.
+func TestFragments(t *testing.T) {
+	files, err := filepath.Glob("changelog/unreleased/*.md")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	form := regexp.MustCompile(`^kind: (added|changed|fixed|removed)\n\S`)
+	for _, name := range files {
+		text, failed := os.ReadFile(name)
+		if failed != nil {
+			t.Fatal(failed)
+		}
+		if filepath.Base(name) != "README.md" && !form.Match(text) {
+			t.Errorf("%s does not begin with its kind, as the README there says", name)
+		}
+	}
+}
