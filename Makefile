@@ -82,7 +82,7 @@ e2e: ## the command line's transcripts and the tests against real peers, none of
 	CI=true go test -count=1 -run '^Test(Script|Peer)' ./...
 
 .PHONY: bench-fleet
-bench-fleet: ## what a fleet server takes: 5,000 machines sent, up to 100,000 assessed again and saved; half an hour
+bench-fleet: ## what a fleet server takes: 5,000 machines sent, up to 100,000 assessed again and saved; ten minutes
 	OLDGUARD_BIG=1 go test -count=1 -v -timeout 120m -run '^TestFigures$$' ./internal/fleet
 
 .PHONY: crash

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/oldguard/oldguard/internal/report"
 	"github.com/oldguard/oldguard/internal/store"
 	"github.com/oldguard/oldguard/internal/store/backup"
 )
@@ -217,10 +218,10 @@ func (x *keeper) restore(ctx context.Context, name string) error {
 		from = f
 	}
 	m := newMeter(x.env, false)
-	r := &measured{r: from, show: func(done int64) { m.part(filepath.Base(name), done, max(done, size)) }}
+	r := &measured{ctx: ctx, r: from, show: func(done int64) { m.part(filepath.Base(name), done, max(done, size)) }}
 	s := contents{File: name}
 	if x.check {
-		s.Header, s.End, err = backup.Check(ctx, r)
+		s.Header, s.End, err = backup.Check(r)
 	} else {
 		s.Header, s.End, err = store.Restore(ctx, c, r)
 	}
@@ -238,8 +239,9 @@ func (x *keeper) restore(ctx context.Context, name string) error {
 	return x.say(x.env.Stdout, &s)
 }
 
-// measured tells how much was read.
+// measured tells how much was read, and ends with the context.
 type measured struct {
+	ctx  context.Context //nolint:containedctx // of the one call that it lives for
 	r    io.Reader
 	done int64
 	show func(done int64)
@@ -247,6 +249,9 @@ type measured struct {
 
 // Read reads.
 func (m *measured) Read(p []byte) (int, error) {
+	if m.ctx.Err() != nil {
+		return 0, context.Cause(m.ctx)
+	}
 	n, err := m.r.Read(p)
 	m.done += int64(n)
 	m.show(m.done)
@@ -290,27 +295,15 @@ func (s *contents) text(w io.Writer) error {
 		fmt.Fprintf(&b, "%s\n", visible(s.File))
 	}
 	fmt.Fprintf(&b, "made %s by oldguard %s from %s\n", s.Header.Made.Format("2006-01-02 15:04:05 UTC"), visible(s.Header.Program), visible(s.Header.Database))
+	line := func(what string, n int64, more string) { fmt.Fprintf(&b, "  %-25s %9d%s\n", what, n, more) }
 	for _, c := range counted {
-		fmt.Fprintf(&b, "%9d %s\n", s.End.Rows[c.table], c.words)
+		line(c.words, s.End.Rows[c.table], "")
 	}
-	fmt.Fprintf(&b, "%9d files of evidence, %s\n", s.End.Evidence, byteCount(s.End.Bytes))
-	fmt.Fprintf(&b, "%9d jobs not done\n", s.End.Jobs)
+	line("files of evidence", s.End.Evidence, ", "+report.Size(s.End.Bytes))
+	line("jobs not done", s.End.Jobs, "")
 	for _, d := range s.End.Damaged {
 		fmt.Fprintf(&b, "evidence %s is not in it: %s\n", visible(d.Hash), visible(d.Why))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// byteCount says a size for people.
-func byteCount(n int64) string {
-	for _, u := range []struct {
-		of   int64
-		unit string
-	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
-		if n >= u.of {
-			return fmt.Sprintf("%.1f %s", float64(n)/float64(u.of), u.unit)
-		}
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

@@ -30,7 +30,6 @@ func backedUp(t *testing.T, database, other string) {
 	const uploads = 20
 	source := store.Config{Dir: t.TempDir(), Database: database}
 	p := run(t, strings.TrimSpace(source.Dir+" "+database))
-	t.Cleanup(func() { p.kill() })
 	var acknowledged atomic.Int64
 	ended := make(chan error, 1)
 	go func() {
@@ -69,7 +68,7 @@ func backedUp(t *testing.T, database, other string) {
 		t.Fatal(err)
 	}
 	p.drain(t)
-	p.end(t)
+	p.End(t)
 
 	b := backups[len(backups)-1]
 	c := store.Config{Dir: filepath.Join(t.TempDir(), "data"), Database: other}
@@ -83,12 +82,11 @@ func backedUp(t *testing.T, database, other string) {
 		t.Errorf("%d uploads were acknowledged, and it holds %+v", b.acknowledged, held)
 	}
 	q := run(t, strings.TrimSpace(c.Dir+" "+other))
-	t.Cleanup(func() { q.kill() })
 	q.drain(t)
 	if o := ask[fleet.Overview](t, q, "/overview"); int64(o.Hosts) != held.Rows["upload"] {
 		t.Errorf("%d machines are there of %d uploads", o.Hosts, held.Rows["upload"])
 	}
-	q.end(t)
+	q.End(t)
 	db, err := store.Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

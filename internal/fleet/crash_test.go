@@ -1,7 +1,6 @@
 package fleet_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -110,49 +108,14 @@ func serve(at string) error {
 
 // process is a running server.
 type process struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
+	*storetest.Process
 	addr string
-	log  bytes.Buffer
 }
 
 func run(t *testing.T, at string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0], "-test.run=^$")}
-	p.cmd.Env = append(os.Environ(), serverEnv+"="+at)
-	p.cmd.Stderr = &p.log
-	var err error
-	if p.in, err = p.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		p.cmd.Wait()
-		t.Fatalf("the server did not start: %v\n%s", err, p.log.String())
-	}
-	p.addr = "http://" + strings.TrimSpace(line)
-	return p
-}
-
-func (p *process) kill() {
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
-}
-
-// end ends the server in order.
-func (p *process) end(t *testing.T) {
-	t.Helper()
-	p.in.Close()
-	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("the server ended with %v\n%s", err, p.log.String())
-	}
+	p := storetest.Start(t, serverEnv+"="+at)
+	return &process{p, "http://" + p.First}
 }
 
 // ask gives what the server answers.
@@ -213,7 +176,6 @@ func killed(t *testing.T, database string) {
 	var addr atomic.Pointer[string]
 	p := run(t, at)
 	addr.Store(&p.addr)
-	t.Cleanup(func() { p.kill() }) // harmless if it has ended
 	begin := time.Now()
 
 	// Each upload is of a machine of its own, but every tenth is an archive of two. Each
@@ -300,7 +262,7 @@ func killed(t *testing.T, database string) {
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Duration(random.IntN(30_000)) * time.Microsecond)
-		p.kill()
+		p.Kill()
 		count++
 		p = run(t, at)
 		addr.Store(&p.addr)
@@ -308,7 +270,7 @@ func killed(t *testing.T, database string) {
 	wg.Wait()
 	sending := time.Since(begin)
 	p.drain(t)
-	p.end(t)
+	p.End(t)
 	t.Logf("%d uploads of %d machines sent in %v through %d kills, all read %v later; %d attempts failed, %d uploads were sent twice",
 		uploads, len(machines), sending.Round(time.Millisecond), count, (time.Since(begin) - sending).Round(time.Millisecond), failures.Load(), repeats.Load())
 

@@ -54,15 +54,14 @@ func TestFigures(t *testing.T) {
 	t.Setenv(programEnv, "0")
 
 	p := run(t, dir)
-	t.Cleanup(func() { p.kill() }) // harmless if it has ended
 	begin := time.Now()
 	send(t, p, 0, first)
 	p.drain(t)
 	took := time.Since(begin)
-	p.end(t)
-	cpu := (p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()) / time.Duration(first)
+	p.End(t)
+	cpu := (p.Cmd.ProcessState.UserTime() + p.Cmd.ProcessState.SystemTime()) / time.Duration(first)
 	t.Logf("%d machines sent one by one: read, assessed and stored in %v, %.0f a second; %v of a processor each; %d MiB at most",
-		first, took.Round(time.Millisecond), float64(first)/took.Seconds(), cpu.Round(time.Microsecond), peakMemory(p.cmd.ProcessState)>>20)
+		first, took.Round(time.Millisecond), float64(first)/took.Seconds(), cpu.Round(time.Microsecond), peakMemory(p.Cmd.ProcessState)>>20)
 	if big && cpu > hostTime {
 		t.Errorf("a machine takes %v of a processor, at most %v", cpu, hostTime)
 	}
@@ -75,8 +74,8 @@ func TestFigures(t *testing.T) {
 			sendTogether(t, p, sizes[i-1], n)
 			p.drain(t)
 			took = time.Since(begin)
-			p.end(t)
-			t.Logf("%d machines sent in archives of %d: %.0f a second; %d MiB at most", n-sizes[i-1], together, float64(n-sizes[i-1])/took.Seconds(), peakMemory(p.cmd.ProcessState)>>20)
+			p.End(t)
+			t.Logf("%d machines sent in archives of %d: %.0f a second; %d MiB at most", n-sizes[i-1], together, float64(n-sizes[i-1])/took.Seconds(), peakMemory(p.Cmd.ProcessState)>>20)
 			checkMemory(t, p)
 		}
 		t.Setenv(programEnv, fmt.Sprint(i+1))
@@ -85,11 +84,11 @@ func TestFigures(t *testing.T) {
 		for r = ask[fleet.Run](t, p, "/run"); r.Done.IsZero() || r.Hosts != n; r = ask[fleet.Run](t, p, "/run") {
 			time.Sleep(50 * time.Millisecond)
 		}
-		p.end(t)
+		p.End(t)
 		took = r.Done.Sub(r.Begun)
-		cpu = (p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()) / time.Duration(n)
+		cpu = (p.Cmd.ProcessState.UserTime() + p.Cmd.ProcessState.SystemTime()) / time.Duration(n)
 		t.Logf("%d machines assessed again in %v, %.0f a second; %v of a processor each; %d MiB at most",
-			n, took.Round(time.Millisecond), float64(n)/took.Seconds(), cpu.Round(time.Microsecond), peakMemory(p.cmd.ProcessState)>>20)
+			n, took.Round(time.Millisecond), float64(n)/took.Seconds(), cpu.Round(time.Microsecond), peakMemory(p.Cmd.ProcessState)>>20)
 		if big && cpu > againTime {
 			t.Errorf("a machine takes %v of a processor, at most %v", cpu, againTime)
 		}
@@ -135,7 +134,7 @@ func saved(t *testing.T, dir string, machines int) {
 
 func checkMemory(t *testing.T, p *process) {
 	t.Helper()
-	if m := peakMemory(p.cmd.ProcessState); m > serverMemory {
+	if m := peakMemory(p.Cmd.ProcessState); m > serverMemory {
 		t.Errorf("the server held %d MiB, at most %d", m>>20, serverMemory>>20)
 	}
 }

@@ -685,6 +685,19 @@ func (t text) brief(a *assess.Assessment) {
 	}
 }
 
+// Size says how large something is, for people: 1.5 MiB.
+func Size(n int64) string {
+	units := [...]string{"B", "KiB", "MiB", "GiB"}
+	f, u := float64(n), 0
+	for ; f >= 1<<10 && u < len(units)-1; u++ {
+		f /= 1 << 10
+	}
+	if u == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", f, units[u])
+}
+
 func plural(n int, word string) string {
 	switch {
 	case n == 1:

@@ -295,7 +295,7 @@ func TestDamagedBackup(t *testing.T) {
 		b := bytes.Clone(file)
 		at := len(file)*i/12 + 5
 		b[at] ^= 0x10
-		if _, _, err := backup.Check(t.Context(), bytes.NewReader(b)); err == nil {
+		if _, _, err := backup.Check(bytes.NewReader(b)); err == nil {
 			// A bit of no consequence, such as one of the memory that unpacking takes.
 			if _, got, _ := read(t, b); cmp.Diff(want, got, cmp.AllowUnexported(everything{})) != "" {
 				t.Errorf("byte %d of %d altered: it is another backup", at, len(file))

@@ -81,7 +81,7 @@ func TestPagesOfLargeFleet(t *testing.T) {
 			}
 			t.Logf("%6d machines  p50 %6.1f ms  p95 %6.1f ms; after a change p50 %6.1f ms  p95 %6.1f ms",
 				hosts, ms(percentile(took, 50)), ms(percentile(took, 95)), ms(percentile(cold, 50)), ms(percentile(cold, 95)))
-			if p95 := percentile(took, 95); rounds > 2 && p95 > pageBar {
+			if p95 := max(percentile(took, 95), percentile(cold, 95)); rounds > 2 && p95 > pageBar {
 				t.Errorf("p95 is %v, the bar is %v", p95, pageBar)
 			}
 		})

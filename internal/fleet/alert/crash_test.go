@@ -1,8 +1,6 @@
 package alert_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -175,24 +173,24 @@ func killed(t *testing.T, program, database string, kills int) {
 		p := start(t, at)
 		select {
 		case <-r.caught:
-		case line := <-p.lines:
+		case line := <-p.Lines:
 			t.Fatalf("the server says %q before it was killed", line)
 		case <-time.After(time.Minute):
 			t.Fatal("no message came")
 		}
 		time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
-		p.kill()
+		p.Kill()
 	}
 	p := start(t, at)
 	select {
-	case line := <-p.lines:
+	case line := <-p.Lines:
 		if line != "done" {
 			t.Fatalf("the server says %q", line)
 		}
 	case <-time.After(time.Minute):
 		t.Fatal("messages still wait")
 	}
-	p.end(t)
+	p.End(t)
 
 	db, err := store.Open(t.Context(), store.Config{Dir: dir, Database: database})
 	if err != nil {
@@ -226,55 +224,13 @@ func killed(t *testing.T, program, database string, kills int) {
 	t.Logf("%d sent, %d not known, of which %d did not come", states[alert.Sent], states[alert.Unsure], lost)
 }
 
-// process is a running server.
-type process struct {
-	cmd   *exec.Cmd
-	in    io.WriteCloser
-	lines chan string
-	log   bytes.Buffer
-}
-
-func start(t *testing.T, at string) *process {
+func start(t *testing.T, at string) *storetest.Process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0], "-test.run=^$"), lines: make(chan string, 2)}
-	p.cmd.Env = append(os.Environ(), serverEnv+"="+at)
-	p.cmd.Stderr = &p.log
-	var err error
-	if p.in, err = p.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
+	p := storetest.Start(t, serverEnv+"="+at)
+	if p.First != "ready" {
+		t.Fatalf("the server says %q", p.First)
 	}
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err = p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.kill) // harmless if it has ended
-	lines := bufio.NewScanner(out)
-	if !lines.Scan() || lines.Text() != "ready" {
-		p.kill()
-		t.Fatalf("the server did not start: %s", p.log.String())
-	}
-	go func() {
-		for lines.Scan() {
-			p.lines <- lines.Text()
-		}
-	}()
 	return p
-}
-
-func (p *process) kill() {
-	p.cmd.Process.Kill()
-	p.cmd.Wait()
-}
-
-func (p *process) end(t *testing.T) {
-	t.Helper()
-	p.in.Close()
-	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("the server ended with %v\n%s", err, p.log.String())
-	}
 }
 
 var messageID = regexp.MustCompile(`(?m)^Message-ID: <(m\d+)@`)

@@ -141,7 +141,7 @@ func TestDamagedEvidence(t *testing.T) {
 			t.Fatalf("damaged: %+v", end.Damaged)
 		}
 	}
-	_, back, err := backup.Check(t.Context(), bytes.NewReader(file))
+	_, back, err := backup.Check(bytes.NewReader(file))
 	if err != nil || back.Evidence != 1 || !cmp.Equal(back, end) {
 		t.Errorf("%+v, %v", back, err)
 	}
@@ -183,11 +183,11 @@ func TestNewer(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := packed(t, bytes.Replace(plain, []byte("oldguard/backup/1"), []byte("oldguard/backup/2"), 1))
-	if _, _, err := backup.Check(t.Context(), bytes.NewReader(later)); !errors.Is(err, backup.ErrNewer) {
+	if _, _, err := backup.Check(bytes.NewReader(later)); !errors.Is(err, backup.ErrNewer) {
 		t.Errorf("a later format: %v", err)
 	}
 	other := packed(t, bytes.Replace(plain, []byte("oldguard/backup/1"), []byte("somebody/backup/1"), 1))
-	if _, _, err := backup.Check(t.Context(), bytes.NewReader(other)); !errors.Is(err, backup.ErrFormat) {
+	if _, _, err := backup.Check(bytes.NewReader(other)); !errors.Is(err, backup.ErrFormat) {
 		t.Errorf("another's: %v", err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -45,28 +44,14 @@ func (Nowhere) Evidence(_ string, r io.Reader) error {
 }
 
 // Check reads a backup to its end, and says what is in it.
-func Check(ctx context.Context, r io.Reader) (Header, End, error) {
-	b, err := NewReader(contextReader{ctx, r})
+func Check(r io.Reader) (Header, End, error) {
+	b, err := NewReader(r)
 	if err != nil {
 		return Header{}, End{}, err
 	}
 	defer b.Close()
 	end, err := b.Read(Nowhere{})
 	return b.Header, end, err
-}
-
-// contextReader is a reader that ends with the context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-// Read reads, unless the context has ended.
-func (c contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }
 
 // Reader reads a backup.
