@@ -34,28 +34,53 @@ var fixedFiles = []fixedFile{
 
 const srvSys = `System32\drivers\srv.sys`
 
-// byFile judges a vulnerability by the version of the file in which it is; not ok where none is shown,
-// or nobody says from which version on it is fixed.
+// byFile judges a vulnerability by the version of the file in which it is; not ok where none is shown
+// of the release that runs, or nobody says from which version on it is fixed. Of several the oldest
+// counts; if they disagree, nothing tells which of them runs.
 func (x *hardener) byFile(cve string) (p part, ok bool) {
+	var fixed, affected *host.File // the oldest of each
+	var sure, missing *fixedFile
 	for i := range x.Files {
 		f := &x.Files[i]
-		for _, t := range fixedFiles {
-			if t.cve != cve || !strings.EqualFold(t.file, f.Name) || !f.Version.HasRevision || f.Version.Base() != t.build.Base() || f.Version.Revision < t.from {
-				continue
+		t := fixFor(cve, f)
+		switch {
+		case t == nil || !f.Version.SameProduct(x.build):
+		case f.Version.Revision < t.fixed:
+			if affected == nil || f.Version.Compare(affected.Version) < 0 {
+				affected, missing = f, t
 			}
-			p = part{state: ControlGood, now: cve + ": fixed"}
-			text := fmt.Sprintf("%s is %s, and has the fix from %s.%d on", t.file, f.Version, t.build, t.fixed)
-			switch {
-			case f.Version.Revision < t.fixed:
-				p.state, p.now = ControlBad, cve+": affected"
-				p.note = "The update is in the plan of oldguard plan patch."
-				text = fmt.Sprintf("%s is %s, and has the fix only from %s.%d on", t.file, f.Version, t.build, t.fixed)
-			case t.fixed == 0:
-				text = fmt.Sprintf("%s is %s, a build younger than the fix (inferred)", t.file, f.Version)
-			}
-			p.because = []host.Reason{{Text: text, From: []host.Source{f.From}}}
-			return p, true
+		case fixed == nil || f.Version.Compare(fixed.Version) < 0:
+			fixed, sure = f, t
 		}
 	}
-	return p, false
+	if fixed != nil {
+		p.state, p.now = ControlGood, cve+": fixed"
+		text := fmt.Sprintf("%s is %s, and has the fix from %s.%d on", sure.file, fixed.Version, sure.build, sure.fixed)
+		if sure.fixed == 0 {
+			text = fmt.Sprintf("%s is %s, a build younger than the fix (inferred)", sure.file, fixed.Version)
+		}
+		p.because = append(p.because, host.Reason{Text: text, From: []host.Source{fixed.From}})
+	}
+	if affected != nil {
+		p.state, p.now = ControlBad, cve+": affected"
+		p.note = "The update is in the plan of oldguard plan patch."
+		text := fmt.Sprintf("%s is %s, and has the fix only from %s.%d on", missing.file, affected.Version, missing.build, missing.fixed)
+		p.because = append(p.because, host.Reason{Text: text, From: []host.Source{affected.From}})
+	}
+	if fixed != nil && affected != nil {
+		p.state, p.now, p.note = ControlUnknown, cve+": unknown", ""
+		p.because = append(p.because, host.Reason{Text: "nothing tells which of these files runs"})
+	}
+	return p, fixed != nil || affected != nil
+}
+
+// fixFor gives the row that says whether a file has a fix, or nil.
+func fixFor(cve string, f *host.File) *fixedFile {
+	for i := range fixedFiles {
+		t := &fixedFiles[i]
+		if t.cve == cve && strings.EqualFold(t.file, f.Name) && f.Version.HasRevision && f.Version.Base() == t.build.Base() && f.Version.Revision >= t.from {
+			return t
+		}
+	}
+	return nil
 }
