@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -152,6 +153,7 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 	}
 	updates := evidence.UpdateList{Node: "Source", Usual: evidence.MonthFirst, Cut: cut}
 	listed := false
+	folder := running(records, h, host.Source{Reader: readerName, Input: in.Name})
 	for _, r := range records {
 		from := host.Source{Reader: readerName, Input: in.Name, At: r.At}
 		switch kindOf(r) {
@@ -179,7 +181,7 @@ func read(_ context.Context, in evidence.Input, h *host.Host) ([]evidence.Input,
 				h.Processes = append(h.Processes, host.Process{PID: uint32(pid), Image: plain(r.Str("Name")), From: from}) //nolint:gosec // it is above 0
 			}
 		case dataFile:
-			sayFile(r, h, from)
+			sayFile(r, folder, h, from)
 		case other:
 		}
 	}
@@ -229,7 +231,7 @@ func kindOf(r inventory.Record) class {
 	if r.Str("Caption") != "" && r.Str("Version") != "" && inventory.Product(r.Str("Caption")) != "" {
 		return operatingSystem
 	}
-	if _, ok := windowsFile(r); ok {
+	if folder, _ := windowsFile(r); folder != "" {
 		return dataFile
 	}
 	if r.Has("Node", "Name", "Version") && !r.Has("Caption") {
@@ -238,23 +240,62 @@ func kindOf(r inventory.Record) class {
 	return other
 }
 
-// windowsFile gives the name of a file, from the Windows folder, of which a record of CIM_DataFile
-// states the version: https://learn.microsoft.com/windows/win32/cimwin32prov/cim-datafile, read
-// 2026-11-25. Of others nobody has a use.
-func windowsFile(r inventory.Record) (string, bool) {
-	name := plain(r.Str("Name"))
-	if len(name) < len(`c:\w\x`) || name[1:3] != `:\` || !r.Has("Version") {
-		return "", false
+// windowsFile gives the Windows folder, in lower case, and the name within it of a file of which a
+// record of CIM_DataFile states the version: https://learn.microsoft.com/windows/win32/cimwin32prov/cim-datafile,
+// read 2026-11-25. Of others nobody has a use, and both are empty.
+func windowsFile(r inventory.Record) (folder, name string) {
+	full := plain(r.Str("Name"))
+	if len(full) < len(`c:\w\x`) || full[1:3] != `:\` || !r.Has("Version") {
+		return "", ""
 	}
-	_, name, ok := strings.Cut(name[3:], `\`)
-	return name, ok && len(name) < maxFileName && strings.HasPrefix(strings.ToLower(name), `system32\`)
+	folder, name, _ = strings.Cut(full[3:], `\`)
+	if len(name) >= maxFileName || !strings.HasPrefix(strings.ToLower(name), `system32\`) {
+		return "", ""
+	}
+	return strings.ToLower(full[:3] + folder), name
 }
 
-// sayFile says the version of a file of Windows.
-func sayFile(r inventory.Record, h *host.Host, from host.Source) {
-	name, _ := windowsFile(r)
+// running gives the Windows folder whose files a listing is taken to be of: the one that the system
+// itself states, or else the only one. A second Windows on the machine, a mounted disk and a backup have
+// such folders too, and their files say nothing of what runs. Where nothing tells, that is a gap.
+func running(records []inventory.Record, h *host.Host, from host.Source) string {
+	var folders, stated []string
+	for _, r := range records {
+		switch kindOf(r) {
+		case dataFile:
+			folder, _ := windowsFile(r)
+			folders = append(folders, folder)
+		case operatingSystem:
+			if folder, ok := strings.CutSuffix(strings.ToLower(plain(r.Str("SystemDirectory"))), `\system32`); ok {
+				stated = append(stated, folder)
+			}
+		case other, quickFix, computerSystem, product, service, process:
+		}
+	}
+	slices.Sort(folders)
+	slices.Sort(stated)
+	folders, stated = slices.Compact(folders), slices.Compact(stated)
+	switch {
+	case len(folders) == 0:
+	case len(stated) == 1 && slices.Contains(folders, stated[0]):
+		return stated[0]
+	case len(stated) == 0 && len(folders) == 1:
+		return folders[0]
+	default:
+		why := "it has files of " + evidence.Count(len(folders), "Windows folder", "Windows folders") + ", and nothing tells which one runs: none was taken"
+		if len(stated) == 1 {
+			why = "it has no file of the Windows folder that runs: none was taken"
+		}
+		h.Gap(host.Gap{What: "file version", From: from, Why: why, Hint: "list the files of the Windows folder that runs, which is %SystemRoot%"})
+	}
+	return ""
+}
+
+// sayFile says the version of a file of Windows, if it is in the folder that runs.
+func sayFile(r inventory.Record, running string, h *host.Host, from host.Source) {
+	folder, name := windowsFile(r)
 	v, err := winver.Parse(plain(r.Str("Version")))
-	if err != nil || !v.Build.HasRevision || len(h.Files) >= maxFiles {
+	if folder != running || err != nil || !v.Build.HasRevision || len(h.Files) >= maxFiles {
 		return
 	}
 	h.Files = append(h.Files, host.File{Name: `System32` + name[len(`system32`):], FileVersion: host.FileVersion{Version: v.Build}, From: from})
