@@ -290,10 +290,16 @@ if exist "%OG_LOG%.old" call :logfile firewalllog-%OG_LOGS%-old.txt "%OG_LOG%.ol
 exit /b 0
 
 rem :logfile FILE "PATH" takes one of them, unless all together become too large for an archive:
-rem each can have 32 MB.
+rem each can have 32 MB. One that is left out leaves its room to others. Numbers of more than 9
+rem digits are too large for set /a; of a name that stands for many files the size is not known.
 :logfile
-for %%s in ("%~2") do set /a OG_LOGSUM+=%%~zs
-if %OG_LOGSUM% GTR 100000000 goto :toolarge
+set "OG_SIZE="
+for %%s in ("%~2") do if "%%~s"=="%~2" set "OG_SIZE=%%~zs"
+if not defined OG_SIZE goto :toolarge
+if not "%OG_SIZE:~9%"=="" goto :toolarge
+set /a OG_SUM=OG_LOGSUM+OG_SIZE
+if %OG_SUM% GTR 100000000 goto :toolarge
+set "OG_LOGSUM=%OG_SUM%"
 call :run %~1 "type ""%~2"""
 exit /b 0
 :toolarge

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/oldguard/oldguard/internal/collect/script"
 	"github.com/oldguard/oldguard/internal/peer"
 )
@@ -125,6 +127,39 @@ func TestTakesNoSecrets(t *testing.T) {
 	for _, line := range lines() {
 		if strings.Contains(line, `\Winlogon`) && line != `call :values settings.txt "%OG_NT%\Winlogon" AutoAdminLogon` {
 			t.Errorf("the password for automatic logon is there: %s", line)
+		}
+	}
+}
+
+// TestLogSum: a log that is left out takes no room from the next one, and no size is too large to be
+// compared: set /a fails from 2 GiB on and changes nothing, and what is compared then is the old sum.
+func TestLogSum(t *testing.T) {
+	_, text, ok := strings.Cut(string(script.CMD), "\r\n:logfile\r\n")
+	text, _, ended := strings.Cut(text, "\r\n:")
+	if !ok || !ended {
+		t.Fatal("it has no :logfile")
+	}
+	steps := []string{
+		`set "OG_SIZE="`,
+		`for %%s in ("%~2") do if "%%~s"=="%~2" set "OG_SIZE=%%~zs"`,
+		`if not defined OG_SIZE goto :toolarge`,
+		`if not "%OG_SIZE:~9%"=="" goto :toolarge`,
+		`set /a OG_SUM=OG_LOGSUM+OG_SIZE`,
+		`if %OG_SUM% GTR 100000000 goto :toolarge`,
+		`set "OG_LOGSUM=%OG_SUM%"`,
+		`call :run %~1 "type ""%~2"""`,
+		`exit /b 0`,
+	}
+	if diff := cmp.Diff(steps, strings.Split(text, "\r\n")); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	// Nothing else adds to the sum, or reads a size into arithmetic that nobody measured.
+	for i, line := range lines() {
+		if strings.Contains(line, "OG_LOGSUM") && !slices.Contains(append(steps, `set "OG_LOGSUM=0"`), line) {
+			t.Errorf("line %d: %s", i+1, line)
+		}
+		if strings.Contains(line, "set /a") && strings.Contains(line, "~z") {
+			t.Errorf("line %d reckons with a size of any length: %s", i+1, line)
 		}
 	}
 }
